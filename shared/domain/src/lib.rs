@@ -1,0 +1,25 @@
+//! The vocabulary and the rules of Fanfold: ids, ranges, pipelines, runs, chunks, groups, messages, states.
+//!
+//! Architecture invariant: this crate is pure. It knows no AWS service, no clock, no environment, no I/O and
+//! none of our other crates, so that everything it decides is decided the same in a test, in a Lambda, in a
+//! pod and on a laptop.
+
+pub mod assembly;
+pub mod group;
+pub mod ids;
+pub mod key;
+pub mod manifest;
+pub mod message;
+pub mod object;
+pub mod pipeline;
+pub mod range;
+pub mod run;
+pub mod stamp;
+
+pub use group::{GroupCount, Grouping, Mark, RootCount, Sums};
+pub use ids::{ChunkIndex, ETag, Epoch, Generation, GroupIndex, Origin, RunId, Sequencer};
+pub use manifest::Chunk;
+pub use object::{ObjectName, SourcePin};
+pub use range::ByteRange;
+pub use run::{LineEnd, Ownership, Plan, Run, RunState, Timestamp};
+pub use stamp::{Stamp, Standing};

@@ -1,0 +1,247 @@
+//! What the services tell each other: small, versioned, safe to receive twice.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use thiserror::Error;
+
+use crate::{ChunkIndex, ETag, Generation, GroupIndex, ObjectName, RunId, Sequencer, Sums};
+
+/// The version that every message carries. A consumer fails a message of another version (it is delivered
+/// again, to a newer consumer or to the dead-letter queue) and never drops it.
+pub const VERSION: u32 = 1;
+
+/// A message that could not be read.
+#[derive(Debug, Error)]
+pub enum InvalidMessage {
+    /// It is not the JSON of such a message.
+    #[error("not a message of this queue: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// It is of a version that this consumer does not know.
+    #[error("a message of version {found}, and only version {VERSION} is known")]
+    Version {
+        /// The version it carries.
+        found: u32,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<M> {
+    v: u32,
+    #[serde(flatten)]
+    message: M,
+}
+
+#[derive(Deserialize)]
+struct JustVersion {
+    v: u32,
+}
+
+/// Writes a message as one line of JSON, its version in it.
+pub fn encode<M: Serialize>(message: &M) -> String {
+    serde_json::to_string(&Envelope { v: VERSION, message }).expect("messages have only JSON's types")
+}
+
+/// Reads a message that [`encode`] wrote.
+///
+/// # Errors
+/// Anything else, and any other version.
+pub fn decode<M: DeserializeOwned>(text: &str) -> Result<M, InvalidMessage> {
+    let JustVersion { v } = serde_json::from_str(text)?;
+    if v != VERSION {
+        return Err(InvalidMessage::Version { found: v });
+    }
+    Ok(serde_json::from_str::<Envelope<M>>(text)?.message)
+}
+
+/// A chunk to be worked on, in the queue `chunks`. Its range stands in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkMessage {
+    /// Whose chunk.
+    pub run: RunId,
+    /// Of which stage.
+    pub stage: String,
+    /// Of which generation.
+    pub generation: Generation,
+    /// Which chunk.
+    pub chunk: ChunkIndex,
+    /// How many tries failed before: 0 at first.
+    pub failed_tries: u32,
+}
+
+/// How a chunk ended, in the queue `completions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completion {
+    /// Whose chunk.
+    pub run: RunId,
+    /// Of which stage.
+    pub stage: String,
+    /// Of which generation.
+    pub generation: Generation,
+    /// Which chunk.
+    pub chunk: ChunkIndex,
+    /// How it ended.
+    pub end: ChunkEnd,
+}
+
+/// How a chunk ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChunkEnd {
+    /// Its part exists, and this is what it adds.
+    Done(Sums),
+    /// No further try would help.
+    Failed(Failure),
+    /// The source is no longer what the run pinned.
+    SourceChanged {
+        /// What was found instead.
+        found: String,
+    },
+}
+
+/// Why a chunk failed, for a person to act on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What happened.
+    pub reason: String,
+    /// The record that it happened at, counted in the chunk from 1, where one is to blame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<u64>,
+    /// The byte in the source where that record starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// The key in the work bucket of the bad records that the chunk had until then, where it had any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad_records: Option<String>,
+}
+
+impl Failure {
+    /// A failure that no one record is to blame for.
+    pub fn of_chunk(reason: impl Into<String>) -> Self {
+        Self { reason: truncate(reason.into()), record: None, offset: None, bad_records: None }
+    }
+}
+
+/// Reasons are cut at this many bytes: they are kept in the ledger and shown to a person.
+pub const MAX_REASON_BYTES: usize = 1024;
+
+/// Cuts a reason to [`MAX_REASON_BYTES`] on a character's boundary.
+pub fn truncate(mut reason: String) -> String {
+    if reason.len() > MAX_REASON_BYTES {
+        let end = reason.floor_char_boundary(MAX_REASON_BYTES);
+        reason.truncate(end);
+        reason.push('…');
+    }
+    reason
+}
+
+/// Work for the merger, in the queue `folds`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FoldMessage {
+    /// Fold a full group.
+    Fold {
+        /// Whose group.
+        run: RunId,
+        /// Of which stage.
+        stage: String,
+        /// Of which generation.
+        generation: Generation,
+        /// Which group.
+        group: GroupIndex,
+    },
+    /// Assemble the output: the run is `completing`.
+    Assemble {
+        /// Which run.
+        run: RunId,
+        /// Of which generation.
+        generation: Generation,
+    },
+    /// Write the bad records of a run that failed.
+    Report {
+        /// Which run.
+        run: RunId,
+        /// Of which generation.
+        generation: Generation,
+    },
+}
+
+/// What reaches the splitter, in the queue `intake`, once it is read from its event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Intake {
+    /// An object was uploaded.
+    Upload(Upload),
+    /// A person or a program asks for a run.
+    Submission(Submission),
+    /// A run that was left in `planning` is to go on.
+    Resume {
+        /// Which run.
+        run: RunId,
+    },
+}
+
+/// What S3's event says of an upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// The object.
+    pub object: ObjectName,
+    /// Its version id, where the bucket is versioned.
+    pub version: Option<String>,
+    /// Its entity tag.
+    pub etag: ETag,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// The event's place among those of the same key.
+    pub sequencer: Sequencer,
+}
+
+/// A manual start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The source.
+    pub object: ObjectName,
+    /// The version wanted, else the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Two submissions with the same key are one run.
+    pub idempotency_key: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Origin;
+
+    fn run() -> RunId {
+        RunId::derive("p", &Origin::Submission { idempotency_key: "k" })
+    }
+
+    #[test]
+    fn a_message_survives_its_text() {
+        let message = Completion {
+            run: run(),
+            stage: "confirm".into(),
+            generation: Generation(0),
+            chunk: ChunkIndex(7),
+            end: ChunkEnd::Done(Sums { records: 3, ..Sums::default() }),
+        };
+        assert_eq!(decode::<Completion>(&encode(&message)).unwrap(), message);
+        let fold = FoldMessage::Assemble { run: run(), generation: Generation(2) };
+        assert_eq!(decode::<FoldMessage>(&encode(&fold)).unwrap(), fold);
+    }
+
+    #[test]
+    fn an_unknown_version_is_an_error_and_so_is_none() {
+        let text = encode(&FoldMessage::Report { run: run(), generation: Generation(0) });
+        let newer = text.replacen("\"v\":1", "\"v\":2", 1);
+        assert!(matches!(decode::<FoldMessage>(&newer), Err(InvalidMessage::Version { found: 2 })));
+        assert!(decode::<FoldMessage>(&text.replacen("\"v\":1,", "", 1)).is_err());
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_on_a_character() {
+        let cut = truncate("é".repeat(MAX_REASON_BYTES));
+        assert!(cut.ends_with("é…") && cut.len() <= MAX_REASON_BYTES + 3);
+    }
+}

@@ -1,0 +1,148 @@
+//! Where the output and the bad records go.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::decode::{Fields, Node, Schema, text, text_that};
+use super::mistake::Mistakes;
+use super::process::Process;
+use super::source::Source;
+use super::stage::Stage;
+use super::template::{KeyTemplate, NotATemplate};
+
+const SCHEMA: Schema = Schema { built: &["bucket", "key", "errors_key", "header"], not_yet: &[] };
+const DEFAULT_KEY: &str = "{key}_Output";
+const DEFAULT_ERRORS_KEY: &str = "{key}_Errors";
+
+/// Where the output and the bad records go, and what the output begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merge {
+    /// The bucket of both; none means the deployment's output bucket.
+    pub bucket: Option<String>,
+    /// The output's key.
+    pub key: KeyTemplate,
+    /// The key of the bad records; never the output's.
+    pub errors_key: KeyTemplate,
+    /// The output's first line.
+    pub header: MergeHeader,
+}
+
+/// The output's first line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MergeHeader {
+    /// The output has only what the stage wrote.
+    None,
+    /// The source's header, byte for byte.
+    Input,
+    /// This line, not empty, without its end. The words `none` and `input` cannot be said so.
+    Literal(String),
+}
+
+impl Merge {
+    pub(super) fn decode(
+        node: &Node<'_>,
+        mistakes: &mut Mistakes,
+        source: Option<&Source>,
+        stage: Option<&Stage>,
+    ) -> Option<Self> {
+        let fields = Fields::open(node, &SCHEMA, mistakes)?;
+        let bucket = fields.optional("bucket", None, mistakes, |node, m| bucket(node, m).map(Some));
+        let key = decode_key(&fields, "key", DEFAULT_KEY, mistakes, source);
+        let errors_key = decode_key(&fields, "errors_key", DEFAULT_ERRORS_KEY, mistakes, source);
+        let header = fields
+            .optional("header", default_header(source, stage), mistakes, |node, m| header(node, m, source));
+        let (key, errors_key) = (key?, errors_key?);
+        if key == errors_key {
+            let found = format!("`{errors_key}`, which is the key of the output");
+            mistakes.add(fields.path_of("errors_key"), found, "another template than `key`");
+        }
+        Some(Self { bucket, key, errors_key, header })
+    }
+
+    pub(super) fn to_document(&self) -> Json {
+        let mut merge = Map::new();
+        if let Some(bucket) = &self.bucket {
+            merge.insert("bucket".into(), json!(bucket));
+        }
+        merge.insert("key".into(), json!(self.key.as_str()));
+        merge.insert("errors_key".into(), json!(self.errors_key.as_str()));
+        let header = match &self.header {
+            MergeHeader::None => "none",
+            MergeHeader::Input => "input",
+            MergeHeader::Literal(line) => line,
+        };
+        merge.insert("header".into(), json!(header));
+        Json::Object(merge)
+    }
+
+    /// Whether the key may be one that this pipeline writes, which therefore never starts a run of it.
+    pub(super) fn may_write(&self, key: &str) -> bool {
+        self.key.may_give(key) || self.errors_key.may_give(key)
+    }
+}
+
+/// `input` for `copy` of a source with a header, else none.
+fn default_header(source: Option<&Source>, stage: Option<&Stage>) -> MergeHeader {
+    let copies = stage.is_some_and(|stage| stage.process == Process::Copy);
+    if copies && source.is_some_and(Source::has_header) { MergeHeader::Input } else { MergeHeader::None }
+}
+
+fn header(node: &Node<'_>, mistakes: &mut Mistakes, source: Option<&Source>) -> Option<MergeHeader> {
+    let allowed = "none, input, or a line that is not empty, without its end";
+    match text(node, mistakes, allowed)? {
+        "none" => Some(MergeHeader::None),
+        "input" if source.is_some_and(|source| !source.has_header()) => {
+            mistakes.add(
+                &node.path,
+                "input on a source without a header",
+                "none, a line, or input with `source.header: true`",
+            );
+            None
+        }
+        "input" => Some(MergeHeader::Input),
+        line if line.is_empty() || line.contains(['\n', '\r', '\0']) => node.refuse(mistakes, allowed),
+        line => Some(MergeHeader::Literal(line.to_owned())),
+    }
+}
+
+fn decode_key(
+    fields: &Fields<'_>,
+    name: &str,
+    default: &str,
+    mistakes: &mut Mistakes,
+    source: Option<&Source>,
+) -> Option<KeyTemplate> {
+    let node = fields.get(name);
+    let found = match &node {
+        Some(node) => text(node, mistakes, &NotATemplate.to_string())?,
+        None => default,
+    };
+    let Ok(template) = found.parse::<KeyTemplate>() else {
+        return node.and_then(|node| node.refuse(mistakes, NotATemplate.to_string()));
+    };
+    if source.is_some_and(|source| hides_all(&template, source)) {
+        mistakes.add(
+            fields.path_of(name),
+            format!("`{template}`, which every key that the source matches looks like"),
+            "a template whose text before or after the placeholders no key of the source must have",
+        );
+    }
+    Some(template)
+}
+
+/// Whether all that the source matches looks written by the template, so that nothing could start a run.
+fn hides_all(template: &KeyTemplate, source: &Source) -> bool {
+    source.prefix.starts_with(template.head()) && source.suffix.ends_with(template.tail())
+}
+
+fn bucket(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<String> {
+    text_that(node, mistakes, "a bucket's name: 3 to 63 of a-z, 0-9, `.`, `-`", is_bucket)
+}
+
+/// S3's rule for the name of a bucket, but for its reserved prefixes and suffixes.
+fn is_bucket(name: &str) -> bool {
+    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    (3..=63).contains(&name.len())
+        && edge(name.bytes().next())
+        && edge(name.bytes().last())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'))
+}

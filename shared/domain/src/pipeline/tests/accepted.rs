@@ -1,0 +1,107 @@
+//! What sound documents mean.
+
+use super::super::*;
+use super::{ORDERS, RUN, document, run};
+
+fn parsed(source: &str, stage: &str, rest: &str) -> Pipeline {
+    Pipeline::parse(&document(source, stage, rest)).unwrap()
+}
+
+#[test]
+fn the_document_of_the_design_is_accepted() {
+    let pipeline = Pipeline::parse(ORDERS).unwrap();
+    let csv = Format::Csv { header: true, delimiter: b',', quote: Some(b'"') };
+    assert_eq!(pipeline.name, "orders");
+    assert_eq!(pipeline.source.prefix, "orders/");
+    assert_eq!(pipeline.source.format, csv);
+    assert_eq!(pipeline.split, Split::Records(30_000));
+    assert_eq!(pipeline.stages[0].process, Process::Orders { table: None });
+    assert_eq!(pipeline.stages[0].retry, Retry { attempts: 3, backoff_ms: 2_000 });
+    assert_eq!(pipeline.merge.header, MergeHeader::Literal("orderid,confirmationid".into()));
+    assert_eq!(pipeline.on_error.max_bad_records, 100);
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let pipeline = parsed("format: lines", "name: s, process: index", "");
+    let explicit = r#"{
+        "pipeline": "p",
+        "source": {"prefix": "", "suffix": "", "format": "lines", "encoding": "utf-8", "compression": "none",
+                   "max_record": "16MiB"},
+        "split": {"size": "64MiB"},
+        "fan_out": "sqs",
+        "deadline": "1d",
+        "stages": [{"name": "s", "run_on": "lambda", "process": "index", "max_concurrency": 200,
+                    "timeout": "5m", "retry": {"attempts": 3, "backoff": "2s"}}],
+        "merge": {"key": "{key}_Output", "errors_key": "{key}_Errors", "header": "none"},
+        "on_error": {"max_bad_records": 0, "tolerate_failed_chunks": 0, "source_changed": "supersede"}
+    }"#;
+    assert_eq!(pipeline.to_document(), serde_json::from_str::<Json>(explicit).unwrap());
+    assert_eq!(Pipeline::parse(explicit), Ok(pipeline));
+}
+
+#[test]
+fn a_command_is_a_list_with_its_own_fields() {
+    let stage = "name: s, command: [./confirm, --fast], header: stdin, credentials: pass";
+    let pipeline = parsed("format: csv, header: true", stage, "");
+    let argv = vec!["./confirm".to_owned(), "--fast".to_owned()];
+    let credentials = Credentials::Pass;
+    assert_eq!(pipeline.stages[0].process, Process::Command { argv, header_on_stdin: true, credentials });
+}
+
+#[test]
+fn orders_may_name_a_table() {
+    let pipeline = parsed("format: csv", "name: s, process: orders, with: {table: Orders}", "");
+    assert_eq!(pipeline.stages[0].process, Process::Orders { table: Some("Orders".into()) });
+}
+
+#[test]
+fn a_copy_keeps_the_header_of_its_source_if_there_is_one() {
+    let header = |source, merge| parsed(source, "name: s, process: copy", merge).merge.header;
+    assert_eq!(header("format: csv, header: true", ""), MergeHeader::Input);
+    assert_eq!(header("format: csv, header: true", "merge: {header: none}"), MergeHeader::None);
+    assert_eq!(header("format: csv, header: false", ""), MergeHeader::None);
+    assert_eq!(header("format: jsonl", ""), MergeHeader::None);
+}
+
+#[test]
+fn formats_have_their_own_fields() {
+    let source = |text| parsed(text, "name: s, process: index", "").source;
+    let tabs = source("format: csv, delimiter: \"\\t\", quote: none");
+    assert_eq!(tabs.format, Format::Csv { header: false, delimiter: b'\t', quote: None });
+    let fixed = source("format: fixed, length: 80B, header: false");
+    assert_eq!(fixed.format, Format::Fixed { length_bytes: 80 });
+    assert_eq!(source("format: jsonl, encoding: iso-8859-1").encoding, Encoding::Latin1);
+    assert_eq!(source("format: lines, max_record: 1GiB").max_record_bytes, 1 << 30);
+}
+
+#[test]
+fn limits_themselves_are_allowed() {
+    let least = "name: s, process: index, max_concurrency: 2, timeout: 1s, retry: {attempts: 1, backoff: 0s}";
+    let pipeline = parsed("format: lines", least, "split: {size: 1KiB}, deadline: 1m");
+    assert_eq!(pipeline.split, Split::SizeBytes(1024));
+    let most =
+        "name: s, process: index, max_concurrency: 10000, timeout: 870s, retry: {attempts: 10, backoff: 15m}";
+    let pipeline = parsed("format: lines", most, "split: {size: 5GiB}, deadline: 13d");
+    assert_eq!(pipeline.deadline_ms, 13 * 86_400_000);
+}
+
+#[test]
+fn a_tolerance_is_a_number_or_a_share() {
+    let tolerance = |text: &str| {
+        let rest = format!("on_error: {{tolerate_failed_chunks: {text}, source_changed: fail}}");
+        parsed("format: lines", "name: s, process: index", &rest).on_error.tolerate_failed_chunks
+    };
+    assert_eq!(tolerance("7"), Tolerance::Count(7));
+    assert_eq!(tolerance("5%"), Tolerance::Percent(5));
+}
+
+#[test]
+fn keys_are_made_from_the_templates() {
+    let rest = "merge: {bucket: my-results, key: 'out/{run}/{key}', errors_key: 'bad/{run}'}";
+    let pipeline = parsed("format: lines", "name: s, process: index", rest);
+    assert_eq!(pipeline.merge.bucket.as_deref(), Some("my-results"));
+    assert_eq!(pipeline.output_key("a.txt", &run()).unwrap(), format!("out/{RUN}/a.txt"));
+    assert_eq!(pipeline.errors_key("a.txt", &run()).unwrap(), format!("bad/{RUN}"));
+    assert_eq!(pipeline.output_key(&"a".repeat(1024), &run()).unwrap_err().found_bytes, 1024 + 37);
+}

@@ -1,0 +1,140 @@
+//! Wrong documents and exactly the mistakes they are refused with.
+
+use super::super::{MAX_DOCUMENT_BYTES, Pipeline};
+use super::{ORDERS, document, mistakes};
+
+#[test]
+fn every_mistake_is_listed_with_its_path() {
+    let text = r#"
+pipeline: My Orders
+source:   { prefix: orders/, format: cvs, header: yes, colour: red }
+split:    { records: 0, size: 64MB }
+fan_out:  distributed-map
+deadline: 90d
+stages:
+  - name: scan
+    run_on: eks
+    procces: orders
+    max_concurrency: 1
+    retry: { attempts: "3", backoff: 2 }
+  - name: second
+merge:    { key: out.csv }
+on_error: { max_bad_records: unlimited, tolerate_failed_chunks: 101% }
+notify:   { on: [failed] }
+fan_out:  sqs
+"#;
+    let expected = r#"notify: found a mapping; allowed: nothing: `notify` is not yet built
+fan_out: found the field again; allowed: each field once
+pipeline: found "My Orders"; allowed: 1 to 63 of a-z, 0-9, `-`, the first not `-`
+source.colour: found an unknown field; allowed: prefix, suffix, format, header, delimiter, quote, encoding, compression, length, max_record
+source.format: found "cvs"; allowed: csv, lines, jsonl, fixed (did you mean `csv`?)
+split.size: found "64MB"; allowed: a size from 1KiB to 5GiB, in B, KiB, MiB, GiB, TiB (did you mean 64MiB?)
+split.records: found the number 0; allowed: a whole number from 1 to 1000000000
+split: found both size and records; allowed: exactly one of size, records
+fan_out: found "distributed-map"; allowed: sqs (`distributed-map` is not yet built)
+deadline: found "90d"; allowed: a duration from 1m to 13d, in ms, s, m, h, d
+stages[1]: found a mapping; allowed: nothing: more than one stage is not yet built
+stages[0].procces: found an unknown field; allowed: name, run_on, process, command, header, credentials, with, max_concurrency, timeout, retry (did you mean `process`?)
+stages[0].name: found "scan"; allowed: 1 to 32 of a-z, 0-9, `-`, but not `scan`
+stages[0].run_on: found "eks"; allowed: lambda (`eks` is not yet built)
+stages[0]: found neither process nor command; allowed: exactly one of process, command
+stages[0].max_concurrency: found the number 1; allowed: a whole number from 2 to 10000
+stages[0].retry.attempts: found "3"; allowed: a whole number from 1 to 10 (not in quotes)
+stages[0].retry.backoff: found the number 2; allowed: a duration from 0ms to 15m, in ms, s, m, h, d (did you mean 2s?)
+merge.key: found "out.csv"; allowed: a text with {key} or {run}, no other braces, no control characters, no `.` or `..` between slashes and at most 512 bytes beside the placeholders
+on_error.max_bad_records: found "unlimited"; allowed: a whole number from 0 to 1000000000000
+on_error.tolerate_failed_chunks: found "101%"; allowed: a whole number from 0 to 1000000, or from 0% to 100%"#;
+    assert_eq!(mistakes(text), expected);
+}
+
+#[test]
+fn a_document_that_is_no_mapping_is_refused() {
+    let fields = "a mapping of pipeline, source, split, fan_out, deadline, stages, merge, on_error";
+    for (text, found) in [("", "nothing (null)"), ("[1, 2]", "a list of 2"), ("hello", r#""hello""#)] {
+        assert_eq!(mistakes(text), format!("(document): found {found}; allowed: {fields}"));
+    }
+    assert!(mistakes("a: [").starts_with("(document): found "));
+    assert!(
+        mistakes("a: [").ends_with(
+            "; allowed: one well-formed document of YAML or JSON, without anchors, aliases and tags"
+        )
+    );
+    assert_eq!(mistakes("a: [").lines().count(), 1);
+}
+
+#[test]
+fn an_empty_document_lacks_what_is_required() {
+    let expected = "pipeline: found no such field; allowed: 1 to 63 of a-z, 0-9, `-`, the first not `-`
+source: found no such field; allowed: a mapping with format
+stages: found no such field; allowed: a list of one stage";
+    assert_eq!(mistakes("{}"), expected);
+}
+
+#[test]
+fn a_document_is_at_most_64_kib_long() {
+    let comment = |bytes: usize| format!("{ORDERS}#{}", " ".repeat(bytes - ORDERS.len() - 1));
+    assert_eq!(mistakes(&comment(MAX_DOCUMENT_BYTES)), "");
+    assert_eq!(
+        mistakes(&comment(MAX_DOCUMENT_BYTES + 1)),
+        "(document): found 65537 bytes; allowed: at most 65536 bytes"
+    );
+}
+
+#[test]
+fn a_document_is_at_most_64_kib_long_as_it_is_stored_too() {
+    let stage = format!("name: s, command: ['{}']", "\u{9}".repeat(60_000));
+    let found = mistakes(&document("format: lines", &stage, ""));
+    assert_eq!(found.lines().count(), 1);
+    assert!(found.starts_with("(document): found 120"), "{found}");
+    assert!(found.ends_with("as JSON with all defaults; allowed: at most 65536 bytes"), "{found}");
+}
+
+#[test]
+fn repeated_fields_are_refused_in_yaml_and_in_json() {
+    let again = "source.format: found the field again; allowed: each field once";
+    assert_eq!(mistakes(&document("format: lines, format: lines", "name: s, process: index", "")), again);
+    let json = r#"{"pipeline": "p", "source": {"format": "lines", "format": "lines"},
+                   "stages": [{"name": "s", "process": "index"}]}"#;
+    assert_eq!(mistakes(json), again);
+}
+
+#[test]
+fn sections_that_are_not_built_yet_are_refused_as_such() {
+    for name in ["budget", "plan", "schedule", "notify", "cleanup"] {
+        let text = document("format: lines", "name: s, process: index", &format!("{name}: 5"));
+        let expected = format!("{name}: found the number 5; allowed: nothing: `{name}` is not yet built");
+        assert_eq!(mistakes(&text), expected);
+    }
+}
+
+#[test]
+fn empty_splits_and_stages_are_refused() {
+    let text = "{pipeline: p, source: {format: lines}, split: {}, stages: []}";
+    let expected = "split: found neither size nor records; allowed: exactly one of size, records
+stages: found a list of 0; allowed: a list of one stage";
+    assert_eq!(mistakes(text), expected);
+}
+
+#[test]
+fn odd_names_of_fields_are_quoted_and_cut() {
+    let text =
+        document("format: lines", "name: s, process: index", &format!("\"{}\\n\": 5", "x".repeat(100)));
+    let found = mistakes(&text);
+    assert!(
+        found.starts_with(&format!("[\"{}\"... (101 bytes)]: found an unknown field", "x".repeat(60))),
+        "{found}"
+    );
+}
+
+#[test]
+fn merge_keys_and_aliases_are_refused() {
+    let text = document("<<: {format: lines}, format: lines", "name: s, process: index", "");
+    assert!(mistakes(&text).starts_with("source[\"<<\"]: found an unknown field; allowed: prefix"));
+    assert!(mistakes("a: &b 1\nc: *b").starts_with("(document): found "));
+}
+
+#[test]
+fn a_stored_document_is_checked_like_any_other() {
+    let error = serde_json::from_str::<Pipeline>(r#"{"pipeline": "p"}"#).unwrap_err().to_string();
+    assert!(error.contains("stages: found no such field"), "{error}");
+}

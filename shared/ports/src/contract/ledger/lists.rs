@@ -1,0 +1,107 @@
+//! Lists, which may lag behind: of runs, of pipelines.
+
+use fanfold_domain::{RunId, RunState};
+
+use super::{ALL_RUNS, CREATED_AT, LedgerUnderTest, Run, eventually, sample_pipeline};
+use crate::ledger::KeptPipeline;
+
+async fn unfinished(t: &LedgerUnderTest, limit: usize) -> Vec<RunId> {
+    t.ledger.unfinished_runs(limit).await.expect("the list was answered")
+}
+
+/// In every state that ends a run, and in no other.
+pub async fn an_ended_run_leaves_the_unfinished(t: &LedgerUnderTest) {
+    let mut run = t.created("ending").await;
+    eventually("the new run is listed", async || unfinished(t, ALL_RUNS).await.contains(&run.id)).await;
+    for state in [RunState::Running, RunState::Completing] {
+        run = t.save(&Run { state, ..run }).await;
+        let is_listed = async || unfinished(t, ALL_RUNS).await.contains(&run.id);
+        eventually("the unfinished run is listed", is_listed).await;
+    }
+    let ends = [
+        RunState::Succeeded,
+        RunState::SucceededPartial,
+        RunState::Failed,
+        RunState::Cancelled,
+        RunState::Superseded,
+    ];
+    for state in ends {
+        run = t.save(&Run { state, ..run }).await;
+        let is_gone = async || !unfinished(t, ALL_RUNS).await.contains(&run.id);
+        eventually("the ended run is not listed", is_gone).await;
+        run = t.save(&Run { state: RunState::Planning, ..run }).await;
+        let is_back = async || unfinished(t, ALL_RUNS).await.contains(&run.id);
+        eventually("the redriven run is listed again", is_back).await;
+    }
+}
+
+/// The sweeper looks at the most urgent first.
+pub async fn unfinished_runs_come_by_deadline(t: &LedgerUnderTest) {
+    let mut wanted = Vec::new();
+    for (name, due_in_ms) in [("second", 2_000), ("third", 3_000), ("first", 1_000)] {
+        let run = Run { deadline_at: CREATED_AT.plus_ms(due_in_ms), ..t.run(name) };
+        t.ledger.create_run(&run).await.expect("the creation was answered");
+        wanted.push((run.deadline_at, run.id));
+    }
+    wanted.sort();
+    let wanted: Vec<_> = wanted.into_iter().map(|(_, id)| id).collect();
+    let is_in_order = async || {
+        let mut listed = unfinished(t, ALL_RUNS).await;
+        listed.retain(|id| wanted.contains(id));
+        listed == wanted
+    };
+    eventually("the runs are listed by deadline", is_in_order).await;
+    assert_eq!(unfinished(t, 2).await.len(), 2);
+}
+
+/// What a person looks at, ended runs included.
+pub async fn recent_runs_come_newest_first(t: &LedgerUnderTest) {
+    let mut wanted = Vec::new();
+    for (name, age_ms, state) in
+        [("old", 0, RunState::Planning), ("new", 2, RunState::Failed), ("mid", 1, RunState::Running)]
+    {
+        let run = Run { created_at: CREATED_AT.plus_ms(age_ms), state, ..t.run(name) };
+        t.ledger.create_run(&run).await.expect("the creation was answered");
+        wanted.push(run);
+    }
+    wanted.sort_by_key(|run| std::cmp::Reverse(run.created_at));
+    let is_in_order = async || {
+        let mut listed = t.ledger.recent_runs(ALL_RUNS).await.expect("the list was answered");
+        listed.retain(|run| wanted.iter().any(|own| own.id == run.id));
+        listed == wanted
+    };
+    eventually("the runs are listed newest first", is_in_order).await;
+    assert_eq!(t.ledger.recent_runs(2).await.expect("the list was answered").len(), 2);
+}
+
+/// A name of this test's that a pipeline may have.
+fn pipeline_name(t: &LedgerUnderTest, name: &str) -> String {
+    format!("p-{}", t.run(name).id)
+}
+
+/// The same document again is the same version.
+pub async fn a_pipeline_changes_version_only_with_its_document(t: &LedgerUnderTest) {
+    let name = pipeline_name(t, "versions");
+    let [strict, lax] = [0, 100].map(|max_bad_records| sample_pipeline(&name, max_bad_records));
+    for (pipeline, version) in [(&strict, 1), (&strict, 1), (&lax, 2), (&lax, 2), (&strict, 3)] {
+        let put = t.ledger.put_pipeline(pipeline).await;
+        assert_eq!(put.expect("the pipeline was kept"), version);
+    }
+    let kept = t.ledger.pipelines().await.expect("the list was answered");
+    let own: Vec<_> = kept.into_iter().filter(|kept| kept.pipeline.name == name).collect();
+    assert_eq!(own, [KeptPipeline { version: 3, pipeline: strict }]);
+}
+
+/// Each once.
+pub async fn pipelines_come_by_name(t: &LedgerUnderTest) {
+    let mut wanted = Vec::new();
+    for name in ["x", "y", "z"] {
+        let pipeline = sample_pipeline(&pipeline_name(t, name), 0);
+        t.ledger.put_pipeline(&pipeline).await.expect("the pipeline was kept");
+        wanted.push(pipeline.name);
+    }
+    wanted.sort();
+    let kept = t.ledger.pipelines().await.expect("the list was answered");
+    let listed = kept.into_iter().map(|kept| kept.pipeline.name);
+    assert_eq!(listed.filter(|name| wanted.contains(name)).collect::<Vec<_>>(), wanted);
+}

@@ -1,0 +1,175 @@
+//! The ledger: what is done. Every write is conditional, so that twice is the same as once.
+
+use async_trait::async_trait;
+use fanfold_domain::{
+    ChunkIndex, Generation, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId,
+    Sequencer, Sums, message::Failure, pipeline::Pipeline,
+};
+
+use crate::PortError;
+
+/// How fresh a read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// May miss the latest writes; half the price.
+    Eventual,
+    /// Sees every write that returned before it.
+    Consistent,
+}
+
+/// One stage of a run in one generation: what is counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StageId {
+    /// Whose stage.
+    pub run: RunId,
+    /// Its name.
+    pub stage: String,
+    /// Of which generation.
+    pub generation: Generation,
+}
+
+impl StageId {
+    /// The stage of `run` in its present generation.
+    pub fn of(run: &Run) -> Self {
+        Self { run: run.id.clone(), stage: run.stage().name.clone(), generation: run.generation }
+    }
+}
+
+/// How the creation of a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Created {
+    /// It is new.
+    Now,
+    /// It was there before, as it stands now.
+    Before(Box<Run>),
+}
+
+/// How a save ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    /// The run's item is now as given, its revision raised by one.
+    Now,
+    /// It has changed since it was read (or no longer owns its output, where that was a condition); nothing
+    /// was written.
+    Stale,
+}
+
+/// How the taking of an output ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// The run owns it, since now or since before; with whom it owned before, if another did.
+    Owned {
+        /// As it stands now.
+        ownership: Ownership,
+        /// The run that it was taken from by this call.
+        from: Option<RunId>,
+    },
+    /// A run of a newer event of the same source owns it.
+    Newer(Ownership),
+}
+
+/// How a marking ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Marked {
+    /// All marks were set, by this call; the group as it stands after.
+    Now(GroupCount),
+    /// At least one index had ended before, so none was set; the group as it stands.
+    Before(GroupCount),
+}
+
+/// A pipeline as it is kept in the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptPipeline {
+    /// Raised by each application of a changed document, from 1.
+    pub version: u32,
+    /// The pipeline.
+    pub pipeline: Pipeline,
+}
+
+/// What is done: `DynamoDB`, or its memory twin.
+///
+/// An indeterminate error of a write may be answered by the same call again: the answer then says whether it
+/// had happened. Only [`Saved::Stale`] and [`Marked::Before`] do not say by whom; the item does.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Creates a run unless one of its id exists. The item is as given, its revision too.
+    async fn create_run(&self, run: &Run) -> Result<Created, PortError>;
+
+    /// Reads a run.
+    async fn run(&self, id: &RunId, freshness: Freshness) -> Result<Option<Run>, PortError>;
+
+    /// Replaces a run's item by `run` if its revision is still `run.revision`; the stored one is one higher.
+    /// An ended run leaves the index of unfinished ones, and is back in it if it is redriven. A run that was
+    /// never created is stale.
+    async fn save_run(&self, run: &Run) -> Result<Saved, PortError>;
+
+    /// Like [`Ledger::save_run`], on the further condition, checked in the same transaction, that the run
+    /// owns its output at `run.epoch`.
+    async fn save_run_as_owner(&self, run: &Run) -> Result<Saved, PortError>;
+
+    /// The ids of runs that have not ended, oldest deadline first, at most `limit`. May lag behind.
+    async fn unfinished_runs(&self, limit: usize) -> Result<Vec<RunId>, PortError>;
+
+    /// The latest runs by creation, newest first, at most `limit`. May lag behind.
+    async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError>;
+
+    /// Makes `run` the owner of `output`, raising the epoch, unless it is already, or unless a run of a newer
+    /// event of the same source is ([`Ownership::is_newer_than`]).
+    async fn take_output(
+        &self,
+        output: &ObjectName,
+        run: &RunId,
+        source: &ObjectName,
+        sequencer: Option<&Sequencer>,
+    ) -> Result<Taken, PortError>;
+
+    /// Who owns an output. Consistent.
+    async fn owner(&self, output: &ObjectName) -> Result<Option<Ownership>, PortError>;
+
+    /// Marks chunks of one group as ended: all, or none if one of them had ended before
+    /// ([`GroupCount::mark`]). 1 to [`fanfold_domain::group::MAX_MARKS`], each index once; anything else is
+    /// refused as permanent.
+    async fn mark(
+        &self,
+        stage: &StageId,
+        group: GroupIndex,
+        marks: &[(ChunkIndex, Mark)],
+    ) -> Result<Marked, PortError>;
+
+    /// Notes that what follows from the end of these chunks was done. Idempotent; any number of chunks, none
+    /// included.
+    async fn hand(&self, stage: &StageId, group: GroupIndex, chunks: &[ChunkIndex]) -> Result<(), PortError>;
+
+    /// Reads a group's counters; empty ones if nothing was marked. Consistent.
+    async fn group(&self, stage: &StageId, group: GroupIndex) -> Result<GroupCount, PortError>;
+
+    /// Marks a group as folded unless it was ([`RootCount::mark`]); the root as it stands after, whether this
+    /// call marked or an earlier one.
+    async fn mark_folded(
+        &self,
+        stage: &StageId,
+        group: GroupIndex,
+        sums: Sums,
+    ) -> Result<RootCount, PortError>;
+
+    /// Reads a stage's root counters; empty ones if nothing was folded. Consistent.
+    async fn root(&self, stage: &StageId) -> Result<RootCount, PortError>;
+
+    /// Keeps why a chunk failed, before it is marked failed; the first reason stays.
+    async fn note_failure(
+        &self,
+        stage: &StageId,
+        chunk: ChunkIndex,
+        failure: &Failure,
+    ) -> Result<(), PortError>;
+
+    /// Why chunks failed, by index, at most `limit`. A chunk that was noted need not have been marked failed:
+    /// its group says so.
+    async fn failures(&self, stage: &StageId, limit: usize) -> Result<Vec<(ChunkIndex, Failure)>, PortError>;
+
+    /// Keeps a pipeline under its name: the version it has now, from 1, raised only if the document differs.
+    async fn put_pipeline(&self, pipeline: &Pipeline) -> Result<u32, PortError>;
+
+    /// All pipelines, by name.
+    async fn pipelines(&self) -> Result<Vec<KeptPipeline>, PortError>;
+}

@@ -1,0 +1,39 @@
+//! What the services need of the world, as traits: objects, the ledger, queues, the clock.
+//!
+//! Each port is small, speaks the domain's types and no SDK's, and says of every call what it guarantees when
+//! it is repeated. Under the feature `testing` each has a memory twin that can be told to fail, and a
+//! contract suite that runs on the twin and on the real service alike.
+//!
+//! Architecture invariant: a port decides nothing. What a service does with an answer is the service's.
+
+pub mod clock;
+pub mod error;
+pub mod ledger;
+pub mod objects;
+pub mod queues;
+
+#[cfg(feature = "testing")]
+pub mod contract;
+#[cfg(feature = "testing")]
+pub mod memory;
+
+use std::sync::Arc;
+
+pub use clock::Clock;
+pub use error::{Fault, PortError};
+pub use ledger::Ledger;
+pub use objects::Objects;
+pub use queues::{Queue, Queues};
+
+/// All that a handler may use of the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// Objects in buckets.
+    pub objects: Arc<dyn Objects>,
+    /// What is done.
+    pub ledger: Arc<dyn Ledger>,
+    /// Messages to other services.
+    pub queues: Arc<dyn Queues>,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+}

@@ -1,0 +1,251 @@
+//! The ledger in memory: the domain's own rules under one lock.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use fanfold_domain::{
+    ChunkIndex, Epoch, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId, Sequencer,
+    Sums, group::MAX_MARKS, message::Failure, pipeline::Pipeline,
+};
+
+use crate::{
+    Fault, Ledger, PortError,
+    ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken},
+};
+
+/// The ledger in memory.
+#[derive(Debug, Default)]
+pub struct MemoryLedger(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    runs: BTreeMap<RunId, RunItem>,
+    lag_reads: u32,
+    owners: BTreeMap<ObjectName, Ownership>,
+    groups: BTreeMap<(StageId, GroupIndex), GroupCount>,
+    roots: BTreeMap<StageId, RootCount>,
+    failures: BTreeMap<(StageId, ChunkIndex), Failure>,
+    pipelines: BTreeMap<String, KeptPipeline>,
+}
+
+/// A run as it is, and as eventual reads may still see it.
+#[derive(Debug)]
+struct RunItem {
+    now: Run,
+    before: Option<Run>,
+    stale_reads: u32,
+}
+
+impl RunItem {
+    /// What an eventual read sees: after each write a few of them see what was there before.
+    fn seen(&mut self) -> Option<&Run> {
+        if self.stale_reads == 0 {
+            return Some(&self.now);
+        }
+        self.stale_reads -= 1;
+        self.before.as_ref()
+    }
+}
+
+impl State {
+    /// Whether the run's item may be replaced by `run`.
+    fn is_current(&self, run: &Run) -> bool {
+        self.runs.get(&run.id).is_some_and(|item| item.now.revision == run.revision)
+    }
+
+    fn owns_output(&self, run: &Run) -> bool {
+        let owner = self.owners.get(&run.output);
+        owner.is_some_and(|owner| owner.run == run.id && owner.epoch == run.epoch)
+    }
+
+    fn save(&mut self, run: &Run) -> Saved {
+        let stale_reads = self.lag_reads;
+        let Some(item) = self.runs.get_mut(&run.id) else { return Saved::Stale };
+        let saved = Run { revision: run.revision + 1, ..run.clone() };
+        item.before = Some(std::mem::replace(&mut item.now, saved));
+        item.stale_reads = stale_reads;
+        Saved::Now
+    }
+
+    fn seen_runs(&mut self) -> Vec<Run> {
+        self.runs.values_mut().filter_map(|item| item.seen().cloned()).collect()
+    }
+}
+
+impl MemoryLedger {
+    /// Makes reads lag: after each write of a run, the next `reads` eventual reads of it (lists included) see
+    /// it as it was before. 0, the default, is no lag.
+    pub fn lag(&self, reads: u32) {
+        self.state().lag_reads = reads;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryLedger {
+    async fn create_run(&self, run: &Run) -> Result<Created, PortError> {
+        let mut state = self.state();
+        if let Some(item) = state.runs.get(&run.id) {
+            return Ok(Created::Before(Box::new(item.now.clone())));
+        }
+        let item = RunItem { now: run.clone(), before: None, stale_reads: state.lag_reads };
+        state.runs.insert(run.id.clone(), item);
+        Ok(Created::Now)
+    }
+
+    async fn run(&self, id: &RunId, freshness: Freshness) -> Result<Option<Run>, PortError> {
+        let mut state = self.state();
+        let item = state.runs.get_mut(id);
+        Ok(item.and_then(|item| match freshness {
+            Freshness::Eventual => item.seen().cloned(),
+            Freshness::Consistent => Some(item.now.clone()),
+        }))
+    }
+
+    async fn save_run(&self, run: &Run) -> Result<Saved, PortError> {
+        let mut state = self.state();
+        Ok(if state.is_current(run) { state.save(run) } else { Saved::Stale })
+    }
+
+    async fn save_run_as_owner(&self, run: &Run) -> Result<Saved, PortError> {
+        let mut state = self.state();
+        Ok(if state.is_current(run) && state.owns_output(run) { state.save(run) } else { Saved::Stale })
+    }
+
+    async fn unfinished_runs(&self, limit: usize) -> Result<Vec<RunId>, PortError> {
+        let mut runs = self.state().seen_runs();
+        runs.retain(|run| !run.state.has_ended());
+        runs.sort_by_key(|run| run.deadline_at);
+        Ok(runs.into_iter().take(limit).map(|run| run.id).collect())
+    }
+
+    async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError> {
+        let mut runs = self.state().seen_runs();
+        runs.sort_by_key(|run| std::cmp::Reverse(run.created_at));
+        runs.truncate(limit);
+        Ok(runs)
+    }
+
+    async fn take_output(
+        &self,
+        output: &ObjectName,
+        run: &RunId,
+        source: &ObjectName,
+        sequencer: Option<&Sequencer>,
+    ) -> Result<Taken, PortError> {
+        let mut state = self.state();
+        let before = state.owners.get(output).cloned();
+        match &before {
+            Some(owner) if owner.run == *run => {
+                return Ok(Taken::Owned { ownership: owner.clone(), from: None });
+            }
+            Some(owner) if owner.is_newer_than(source, sequencer) => return Ok(Taken::Newer(owner.clone())),
+            _ => {}
+        }
+        let ownership = Ownership {
+            run: run.clone(),
+            epoch: Epoch(before.as_ref().map_or(0, |owner| owner.epoch.0) + 1),
+            source: source.clone(),
+            sequencer: sequencer.cloned(),
+        };
+        state.owners.insert(output.clone(), ownership.clone());
+        Ok(Taken::Owned { ownership, from: before.map(|owner| owner.run) })
+    }
+
+    async fn owner(&self, output: &ObjectName) -> Result<Option<Ownership>, PortError> {
+        Ok(self.state().owners.get(output).cloned())
+    }
+
+    async fn mark(
+        &self,
+        stage: &StageId,
+        group: GroupIndex,
+        marks: &[(ChunkIndex, Mark)],
+    ) -> Result<Marked, PortError> {
+        check_marks(stage, marks)?;
+        let mut state = self.state();
+        let count = state.groups.entry((stage.clone(), group)).or_default();
+        let marked = count.mark(marks);
+        let count = count.clone();
+        Ok(if marked { Marked::Now(count) } else { Marked::Before(count) })
+    }
+
+    async fn hand(&self, stage: &StageId, group: GroupIndex, chunks: &[ChunkIndex]) -> Result<(), PortError> {
+        let mut state = self.state();
+        state.groups.entry((stage.clone(), group)).or_default().handed.extend(chunks);
+        Ok(())
+    }
+
+    async fn group(&self, stage: &StageId, group: GroupIndex) -> Result<GroupCount, PortError> {
+        Ok(self.state().groups.get(&(stage.clone(), group)).cloned().unwrap_or_default())
+    }
+
+    async fn mark_folded(
+        &self,
+        stage: &StageId,
+        group: GroupIndex,
+        sums: Sums,
+    ) -> Result<RootCount, PortError> {
+        let mut state = self.state();
+        let root = state.roots.entry(stage.clone()).or_default();
+        root.mark(group, sums);
+        Ok(root.clone())
+    }
+
+    async fn root(&self, stage: &StageId) -> Result<RootCount, PortError> {
+        Ok(self.state().roots.get(stage).cloned().unwrap_or_default())
+    }
+
+    async fn note_failure(
+        &self,
+        stage: &StageId,
+        chunk: ChunkIndex,
+        failure: &Failure,
+    ) -> Result<(), PortError> {
+        let mut state = self.state();
+        state.failures.entry((stage.clone(), chunk)).or_insert_with(|| failure.clone());
+        Ok(())
+    }
+
+    async fn failures(&self, stage: &StageId, limit: usize) -> Result<Vec<(ChunkIndex, Failure)>, PortError> {
+        let state = self.state();
+        let range = (stage.clone(), ChunkIndex(0))..=(stage.clone(), ChunkIndex(u32::MAX));
+        let noted = state.failures.range(range).take(limit);
+        Ok(noted.map(|((_, chunk), failure)| (*chunk, failure.clone())).collect())
+    }
+
+    async fn put_pipeline(&self, pipeline: &Pipeline) -> Result<u32, PortError> {
+        let mut state = self.state();
+        let kept = state
+            .pipelines
+            .entry(pipeline.name.clone())
+            .or_insert_with(|| KeptPipeline { version: 1, pipeline: pipeline.clone() });
+        if kept.pipeline != *pipeline {
+            *kept = KeptPipeline { version: kept.version + 1, pipeline: pipeline.clone() };
+        }
+        Ok(kept.version)
+    }
+
+    async fn pipelines(&self) -> Result<Vec<KeptPipeline>, PortError> {
+        Ok(self.state().pipelines.values().cloned().collect())
+    }
+}
+
+/// 1 to 64 marks, each of another chunk.
+fn check_marks(stage: &StageId, marks: &[(ChunkIndex, Mark)]) -> Result<(), PortError> {
+    let refused = |detail: String| Err(PortError::new(Fault::Permanent, "mark", &stage.run, detail));
+    let distinct: BTreeSet<_> = marks.iter().map(|(chunk, _)| chunk).collect();
+    if marks.is_empty() || marks.len() > MAX_MARKS {
+        return refused(format!("{} marks at once, and 1 to {MAX_MARKS} are allowed", marks.len()));
+    }
+    if distinct.len() < marks.len() {
+        return refused("one chunk twice in one call".to_owned());
+    }
+    Ok(())
+}

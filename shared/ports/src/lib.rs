@@ -11,6 +11,7 @@ pub mod error;
 pub mod ledger;
 pub mod objects;
 pub mod queues;
+pub mod tables;
 
 #[cfg(feature = "testing")]
 pub mod contract;
@@ -24,6 +25,7 @@ pub use error::{Fault, PortError};
 pub use ledger::Ledger;
 pub use objects::Objects;
 pub use queues::{Queue, Queues};
+pub use tables::Tables;
 
 /// All that a handler may use of the world.
 #[derive(Clone)]

@@ -177,8 +177,8 @@ pub trait Objects: Send + Sync {
     /// Makes the object of its parts, on a condition, and only if it is what is expected.
     ///
     /// Parts are consecutive from 1, at least one, each at least 5 MiB but the last. Whoever completes first
-    /// wins; the upload is gone afterwards, unless the condition did not hold or the parts are not what is
-    /// expected (which is permanent). After a [`Written::Conflict`] it may be gone.
+    /// wins; the upload is gone afterwards (though the same completion again may be answered as before), unless
+    /// the condition did not hold or the parts are not what is expected (which is permanent). After a [`Written::Conflict`] it may be gone.
     async fn complete_upload(
         &self,
         upload: &Upload,

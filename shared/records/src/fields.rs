@@ -105,7 +105,8 @@ pub fn count_fields(body: &[u8], delimiter: u8, quote: Option<u8>) -> usize {
 impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "else a field goes through memory, at 10 ns each")]
+    #[inline(always)]
     fn next(&mut self) -> Option<Field<'a>> {
         let start = self.start?;
         let rest = &self.body[start..];

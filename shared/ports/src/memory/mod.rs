@@ -16,6 +16,7 @@ mod ledger;
 mod objects;
 mod queues;
 mod random;
+mod tables;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub use ledger::MemoryLedger;
 pub use objects::{MemoryObjects, STREAM_PIECE_BYTES};
 pub use queues::{MAX_MESSAGE_BYTES, MemoryQueues, QueuedMessage};
 pub use random::Random;
+pub use tables::MemoryTables;
 
 /// All that the ports stand on, for a driver to look at and to change behind the handlers' backs.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 mod ledger;
 mod objects;
 mod queues;
+mod tables;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,116 @@
+//! `fanfold runs` and `fanfold show`.
+
+use fanfold_domain::{ByteRange, ChunkIndex, ObjectName, Run, key, manifest, message::Failure};
+use fanfold_ports::{
+    ledger::StageId,
+    objects::{Pin, ReadError},
+};
+use futures::TryStreamExt;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Stack, find, parse, progress, progress::Progress};
+use crate::{
+    Failed,
+    arguments::{RunsArguments, ShowArguments},
+    say,
+};
+
+/// Failed chunks that are shown.
+const MOST_FAILURES: usize = 100;
+
+pub(super) async fn list(stack: &Stack, arguments: &RunsArguments) -> Result<(), Failed> {
+    let runs = stack.ports.ledger.recent_runs(arguments.limit).await?;
+    if arguments.json {
+        for run in runs {
+            say::json(&run)?;
+        }
+        return Ok(());
+    }
+    for run in runs {
+        let Run { id, state, pipeline, source, .. } = &run;
+        say::line(&format!("{id}  {state:<17}  {:<12}  {}", pipeline.name, source.object))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn show(stack: &Stack, arguments: &ShowArguments) -> Result<(), Failed> {
+    let run = find(stack, &parse(&arguments.run)?).await?;
+    let progress = progress::read(stack, &run).await?;
+    tell(stack, &run, &progress, arguments.json).await
+}
+
+/// A chunk that failed, with its place in the source.
+#[derive(Debug, Serialize)]
+struct FailedChunk {
+    chunk: ChunkIndex,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range: Option<ByteRange>,
+    #[serde(flatten)]
+    failure: Failure,
+}
+
+/// Prints all that a person would ask of a run.
+pub(super) async fn tell(stack: &Stack, run: &Run, progress: &Progress, json: bool) -> Result<(), Failed> {
+    let failed = failed_chunks(stack, run, progress).await?;
+    if json {
+        return Ok(say::json(&json!({ "run": run, "progress": progress, "failed_chunks": failed }))?);
+    }
+    let Run { id, state, pipeline, source, output, errors, .. } = run;
+    say::line(&format!("run       {id}"))?;
+    say::line(&format!("state     {state}"))?;
+    if let Some(reason) = &run.reason {
+        say::line(&format!("reason    {reason}"))?;
+    }
+    say::line(&format!("pipeline  {} (version {})", pipeline.name, run.pipeline_version))?;
+    say::line(&format!(
+        "source    {} @ {} ({} bytes)",
+        source.object,
+        source.version_or_etag(),
+        source.size_bytes
+    ))?;
+    let Progress { chunks, done, groups, folded, sums, .. } = progress;
+    say::line(&format!(
+        "chunks    {done} of {chunks} done, {} failed; {folded} of {groups} groups folded",
+        progress.failed.len()
+    ))?;
+    say::line(&format!("records   {}, {} of them bad", sums.records, sums.bad_records))?;
+    say::line(&format!("took      {} ms", run.updated_at.ms_since(run.created_at)))?;
+    say::line(&format!("output    {output}"))?;
+    if sums.bad_records > 0 {
+        say::line(&format!("errors    {errors}"))?;
+    }
+    for FailedChunk { chunk, range, failure } in failed {
+        let range = range.map_or_else(String::new, |range| format!(" (bytes {range})"));
+        say::line(&format!("failed    chunk {chunk}{range}: {}", failure.reason))?;
+    }
+    Ok(())
+}
+
+async fn failed_chunks(stack: &Stack, run: &Run, progress: &Progress) -> Result<Vec<FailedChunk>, Failed> {
+    if progress.failed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let noted = stack.ports.ledger.failures(&StageId::of(run), MOST_FAILURES).await?;
+    let mut failed = Vec::new();
+    for (chunk, failure) in noted {
+        if progress.failed.contains(&chunk) {
+            failed.push(FailedChunk { chunk, range: range_of(stack, run, chunk).await?, failure });
+        }
+    }
+    Ok(failed)
+}
+
+/// The chunk's bytes, as long as the manifest is kept.
+async fn range_of(stack: &Stack, run: &Run, chunk: ChunkIndex) -> Result<Option<ByteRange>, Failed> {
+    let name = ObjectName::new(&stack.work_bucket, key::manifest(&run.id));
+    let line = manifest::line_range(chunk, 1);
+    match stack.ports.objects.read(&name, &Pin::default(), line).await {
+        Ok(stream) => {
+            let bytes = stream.try_collect::<Vec<_>>().await?.concat();
+            Ok(manifest::read_lines(&bytes, chunk)?.first().map(|chunk| chunk.range))
+        }
+        Err(ReadError::Missing(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

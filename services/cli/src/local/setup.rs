@@ -1,0 +1,110 @@
+//! What a local run starts from: the document, the source and its identity, the places of the output.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, anyhow};
+use fanfold_domain::{
+    ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, SourcePin, Timestamp,
+    pipeline::Pipeline,
+};
+use fanfold_local::{LocalObjects, Places};
+
+use crate::Failed;
+
+/// The bucket that names files rather than objects.
+pub(crate) const FILES: &str = "local";
+
+/// Reads a pipeline's document.
+pub(crate) fn read_pipeline(path: &Path) -> Result<Pipeline, Failed> {
+    let named = || format!("pipeline {}", path.display());
+    let text = fs::read_to_string(path).with_context(named).map_err(Failed::Usage)?;
+    Pipeline::parse(&text).with_context(named).map_err(Failed::Usage)
+}
+
+/// The file that a path leads to, by whichever way, whether or not it is there yet.
+pub(crate) fn real(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let of_new = || Some(fs::canonicalize(parent).ok()?.join(path.file_name()?));
+    fs::canonicalize(path).ok().or_else(of_new).unwrap_or_else(|| path.to_owned())
+}
+
+/// Pins a file: as the object that `source` names, else under its own path.
+pub(crate) fn pin(file: &Path, source: Option<&str>) -> Result<SourcePin, Failed> {
+    let seen = fs::metadata(file).with_context(|| format!("input {}", file.display()))?;
+    if !seen.is_file() {
+        return Err(anyhow!("input {} is not a file", file.display()).into());
+    }
+    let (object, etag) = match source {
+        Some(text) => parse_source(text)?,
+        None => (ObjectName::new(FILES, file.to_string_lossy()), ETag::new("local")),
+    };
+    Ok(SourcePin { object, version: None, etag, size_bytes: seen.len() })
+}
+
+/// Reads `s3://bucket/key@etag`; the key may itself have an `@`.
+fn parse_source(text: &str) -> Result<(ObjectName, ETag), Failed> {
+    let parts = text.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
+    let named = parts.and_then(|(bucket, rest)| Some((bucket, rest.rsplit_once('@')?)));
+    match named {
+        Some((bucket, (key, etag))) if !bucket.is_empty() && !key.is_empty() && !etag.is_empty() => {
+            Ok((ObjectName::new(bucket, key), ETag::new(etag)))
+        }
+        _ => Err(Failed::Usage(anyhow!("--source is {text:?}, and must be s3://BUCKET/KEY@ETAG"))),
+    }
+}
+
+/// The places of a run on `file`.
+pub(crate) fn places(file: &Path, pin: &SourcePin, outputs: BTreeMap<ObjectName, PathBuf>) -> Places {
+    Places { source: file.to_owned(), pin: pin.clone(), outputs }
+}
+
+/// Opens the places.
+pub(crate) fn open(places: Places, output: &Path) -> Result<LocalObjects, Failed> {
+    let named = format!("input {}, output {}", places.source.display(), output.display());
+    Ok(LocalObjects::open(places, output).context(named)?)
+}
+
+/// A run of `pipeline` on `source`, whose output is called `output`.
+pub(crate) fn new_run(pipeline: Pipeline, source: SourcePin, output: &Path, errors: &Path) -> Run {
+    let key = source.object.to_string();
+    let id = RunId::derive(&pipeline.name, &Origin::Submission { idempotency_key: &key });
+    let name = |path: &Path| ObjectName::new(FILES, path.to_string_lossy());
+    Run {
+        id,
+        revision: 0,
+        pipeline,
+        pipeline_version: 0,
+        source,
+        sequencer: None,
+        output: name(output),
+        errors: name(errors),
+        state: RunState::Planning,
+        generation: Generation(0),
+        epoch: Epoch(0),
+        plan: None,
+        uploads: Vec::new(),
+        sums: None,
+        reason: None,
+        created_at: Timestamp(0),
+        updated_at: Timestamp(0),
+        deadline_at: Timestamp(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_named_by_bucket_key_and_etag() {
+        let (object, etag) = parse_source("s3://in/a/b@c.csv@\"e\"").ok().unwrap();
+        assert_eq!((object, etag), (ObjectName::new("in", "a/b@c.csv"), ETag::new("e")));
+        for wrong in ["in/a@e", "s3://in", "s3://in/a", "s3:///a@e", "s3://in/@e"] {
+            assert!(matches!(parse_source(wrong), Err(Failed::Usage(_))), "{wrong}");
+        }
+    }
+}

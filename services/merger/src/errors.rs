@@ -1,0 +1,96 @@
+//! The list of bad records, `<key>_Errors`: written before the output, and for a run that failed.
+
+use fanfold_domain::{Epoch, GroupCount, GroupIndex, Run, RunState, Stamp, Standing, Sums};
+use fanfold_engine::publish::{report_bad_records, write_bad_records};
+use fanfold_ports::{
+    ledger::StageId,
+    objects::{Condition, UploadError, Written},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::{Merger, MergerError};
+
+/// How often the list is tried against others who write there.
+const TRIES: usize = 5;
+/// Ledger reads under way at once.
+const READS_AT_ONCE: usize = 16;
+/// Failures whose bad records are listed.
+const MOST_FAILURES: usize = 10_000;
+
+/// The epoch of an output's first owner.
+const FIRST: Epoch = Epoch(1);
+
+/// What the name of the list says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// The list is there, or there is none to be.
+    Yes,
+    /// A newer run's list is there.
+    Newer,
+}
+
+impl Merger {
+    /// Has the bad records of a run listed that is about to publish. An older list gives way, to an empty one
+    /// if there is nothing to list.
+    pub(crate) async fn list_bad_records(&self, run: &Run, sums: &Sums) -> Result<Listed, MergerError> {
+        let groups = if sums.bad_records > 0 { self.groups(run).await? } else { Vec::new() };
+        let groups: Vec<Sums> = groups.into_iter().map(|count| count.sums).collect();
+        let (objects, bucket) = (&*self.ports.objects, &self.work_bucket);
+        let has_any = sums.bad_records > 0;
+        self.publish_list(run, has_any, async |condition| {
+            write_bad_records(objects, run, bucket, &groups, condition).await
+        })
+        .await
+    }
+
+    /// Has the bad records of a run listed that failed, as far as they are known.
+    pub(crate) async fn report(&self, run: &Run) -> Result<(), MergerError> {
+        let (Some(plan), RunState::Failed) = (&run.plan, run.state) else { return Ok(()) };
+        if !self.owns_output(run).await? {
+            return Ok(());
+        }
+        let groups = self.groups(run).await?;
+        let failures = self.ports.ledger.failures(&StageId::of(run), MOST_FAILURES).await?;
+        let has_any = groups.iter().any(|count| count.sums.bad_records > 0)
+            || failures.iter().any(|(_, failure)| failure.bad_records.is_some());
+        let (objects, bucket, grouping) = (&*self.ports.objects, &self.work_bucket, plan.grouping);
+        self.publish_list(run, has_any, async |condition| {
+            report_bad_records(objects, run, bucket, grouping, &groups, &failures, condition).await
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn groups(&self, run: &Run) -> Result<Vec<GroupCount>, MergerError> {
+        let count = run.plan.as_ref().map_or(0, |plan| plan.grouping.groups());
+        let stage = &StageId::of(run);
+        let read = |group| self.ports.ledger.group(stage, GroupIndex(group));
+        Ok(stream::iter(0..count).map(read).buffered(READS_AT_ONCE).try_collect().await?)
+    }
+
+    async fn publish_list(
+        &self,
+        run: &Run,
+        has_any: bool,
+        write: impl AsyncFn(Condition) -> Result<Written, UploadError>,
+    ) -> Result<Listed, MergerError> {
+        for _ in 0..TRIES {
+            let head = self.ports.objects.head(&run.errors, None).await?;
+            match Stamp::of(run).judge(head.as_ref().map(|head| &head.metadata)) {
+                Standing::Ours => return Ok(Listed::Yes),
+                Standing::Newer => return Ok(Listed::Newer),
+                // Where another run owned the output before, it may be about to write a list here: an empty one of
+                // this run's keeps it from standing beside this run's output.
+                Standing::Replaceable if head.is_none() && !has_any && run.epoch <= FIRST => {
+                    return Ok(Listed::Yes);
+                }
+                Standing::Replaceable => {}
+            }
+            let condition = head.map_or(Condition::Absent, |head| Condition::Matches(head.etag));
+            if let Written::Stored(_) = write(condition).await? {
+                return Ok(Listed::Yes);
+            }
+        }
+        Err(MergerError::Contended(run.id.clone()))
+    }
+}

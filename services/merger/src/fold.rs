@@ -1,0 +1,58 @@
+//! Folding one group.
+
+use fanfold_domain::{GroupIndex, Run, RunState};
+use fanfold_engine::fold::Fold;
+use fanfold_lifecycle::{fail, finish_if_full, source_changed};
+use fanfold_ports::{
+    Fault,
+    ledger::StageId,
+    objects::{ReadError, UploadError},
+};
+
+use crate::{Merger, MergerError};
+
+impl Merger {
+    pub(crate) async fn fold(&self, run: &Run, group: GroupIndex) -> Result<(), MergerError> {
+        if run.state == RunState::Failed {
+            // Perhaps by this very fold, which died before its bad records were sent to be listed.
+            return self.report(run).await;
+        }
+        let (Some(plan), false) = (&run.plan, run.state.has_ended()) else { return Ok(()) };
+        let stage = StageId::of(run);
+        let count = self.ports.ledger.group(&stage, group).await?;
+        if count.ended() < plan.grouping.size_of(group) {
+            tracing::warn!(run_id = %run.id, group = group.0, "a group that is not full was sent to be folded");
+            return Ok(());
+        }
+        let objects = &*self.ports.objects;
+        let fold = Fold { objects, run, plan, work_bucket: &self.work_bucket, group, count: &count };
+        let sums = match fold.run().await {
+            Ok(sums) => sums,
+            Err(error) => return self.fold_failed(run, group, error).await,
+        };
+        let root = self.ports.ledger.mark_folded(&stage, group, sums).await?;
+        tracing::info!(run_id = %run.id, group = group.0, bytes = sums.bytes_out, "group folded");
+        Ok(finish_if_full(&self.ports, &run.id, run.generation, &root).await?)
+    }
+
+    /// What no further try would mend ends the run.
+    async fn fold_failed(&self, run: &Run, group: GroupIndex, error: UploadError) -> Result<(), MergerError> {
+        let reason = match &error {
+            UploadError::Read(ReadError::Missing(name) | ReadError::Changed(name)) => {
+                if *name == run.source.object {
+                    source_changed(&self.ports, run, run.generation, &error.to_string()).await?;
+                    return Ok(());
+                }
+                format!(
+                    "group {group} cannot be folded: {error}; the work bucket must keep parts until the run ends"
+                )
+            }
+            UploadError::Port(failed) if failed.fault == Fault::Permanent => {
+                format!("group {group} cannot be folded: {error}")
+            }
+            _ => return Err(error.into()),
+        };
+        fail(&self.ports, &run.id, run.generation, &reason).await?;
+        Ok(())
+    }
+}

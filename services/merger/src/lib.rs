@@ -1,0 +1,15 @@
+//! The merger: folds full groups, and assembles the output once all are folded.
+//!
+//! Folds run in any order, while others still run, and twice alike. An assembly fills an upload of its own,
+//! recorded in the run before it is used, and publishes on the condition that the output's name still stands
+//! as it was seen.
+//!
+//! Architecture invariant: the merger marks groups as folded and draws the last arrows of a run; it counts
+//! no chunk.
+
+mod assemble;
+mod errors;
+mod fold;
+mod handler;
+
+pub use handler::{Merger, MergerError};

@@ -1,0 +1,47 @@
+//! The merger as a Lambda.
+
+use std::{process::ExitCode, sync::Arc};
+
+use fanfold_aws::{Aws, QueueUrls, Settings};
+use fanfold_merger::Merger;
+use fanfold_runtime::{
+    Variables, boot,
+    config::{
+        FANFOLD_FOLDS_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET,
+        Function,
+    },
+    sqs::{Delivery, SqsEvent, run_batch},
+};
+
+struct Config {
+    aws: Settings,
+    table: String,
+    queues: QueueUrls,
+    work_bucket: String,
+}
+
+fn read(variables: &mut Variables<'_>) -> Config {
+    Config {
+        aws: Settings { endpoint: None, whole_checksum: variables.switch(FANFOLD_S3_WHOLE_CHECKSUM, true) },
+        table: variables.required(FANFOLD_LEDGER_TABLE),
+        queues: QueueUrls { folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)), ..QueueUrls::default() },
+        work_bucket: variables.required(FANFOLD_WORK_BUCKET),
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    boot(async {
+        let Config { aws, table, queues, work_bucket } = Variables::from_environment(Function::Merger, read)?;
+        let ports = Aws::connect(aws).await.ports(table, queues);
+        let merger = Arc::new(Merger { ports, work_bucket });
+        Ok(move |event: SqsEvent, _| {
+            let merger = merger.clone();
+            async move {
+                let handle = async |message: Delivery| merger.handle(&message.body).await;
+                Ok(run_batch(event, 1, handle).await?)
+            }
+        })
+    })
+    .await
+}

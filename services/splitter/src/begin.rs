@@ -1,0 +1,160 @@
+//! The beginning of a run: which pipeline, which identity, which source, whose output.
+
+use fanfold_domain::{
+    Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, Sequencer, SourcePin, Stamp,
+    message::{Submission, Upload},
+    pipeline::select,
+};
+use fanfold_lifecycle::{change, supersede};
+use fanfold_ports::{
+    ledger::{Created, KeptPipeline, Taken},
+    objects::ObjectHead,
+};
+
+use crate::{Splitter, SplitterError};
+
+impl Splitter {
+    /// Creates the run of an upload, or finds it. `None` if no pipeline wants it.
+    pub(crate) async fn begin_upload(&self, upload: Upload) -> Result<Option<Run>, SplitterError> {
+        let kept = self.pipelines().await?;
+        let Some(chosen) = select(kept.iter().map(|kept| &kept.pipeline), &upload.object.key) else {
+            tracing::info!(object = %upload.object, "no pipeline matches");
+            return Ok(None);
+        };
+        let version =
+            kept.iter().find(|kept| kept.pipeline.name == chosen.name).map_or(0, |kept| kept.version);
+        let chosen = KeptPipeline { version, pipeline: chosen.clone() };
+        let head = self.ports.objects.head(&upload.object, upload.version.as_deref()).await?;
+        if head.as_ref().is_some_and(is_ours) {
+            return Ok(None);
+        }
+        let Upload { object, version, etag, size_bytes, sequencer } = upload;
+        let source = SourcePin { object, version, etag, size_bytes };
+        let origin = Origin::Upload {
+            bucket: &source.object.bucket,
+            key: &source.object.key,
+            version_or_etag: source.version_or_etag(),
+            sequencer: &sequencer,
+        };
+        let id = RunId::derive(&chosen.pipeline.name, &origin);
+        self.create(id, chosen, source, Some(sequencer)).await.map(Some)
+    }
+
+    /// Creates the run of a submission, or finds it.
+    pub(crate) async fn begin_submission(
+        &self,
+        submission: Submission,
+    ) -> Result<Option<Run>, SplitterError> {
+        let Submission { pipeline, object, version, idempotency_key } = submission;
+        let kept = self.pipelines().await?.into_iter().find(|kept| kept.pipeline.name == pipeline);
+        let Some(chosen) = kept else { return Err(SplitterError::UnknownPipeline(pipeline)) };
+        let id = RunId::derive(&pipeline, &Origin::Submission { idempotency_key: &idempotency_key });
+        let head = self.ports.objects.head(&object, version.as_deref()).await?;
+        // Where there is nothing, reading will say so, and the run ends with that reason.
+        let (etag, size_bytes) = head
+            .as_ref()
+            .map_or((fanfold_domain::ETag::new("missing"), 1), |head| (head.etag.clone(), head.size_bytes));
+        let version = version.or(head.and_then(|head| head.version));
+        let source = SourcePin { object, version, etag, size_bytes };
+        self.create(id, chosen, source, None).await.map(Some)
+    }
+
+    /// All pipelines: those of the table, and the stack's own unless the table has one of its name.
+    async fn pipelines(&self) -> Result<Vec<KeptPipeline>, SplitterError> {
+        let mut kept = self.ports.ledger.pipelines().await?;
+        if let Some(own) = &self.default_pipeline
+            && kept.iter().all(|kept| kept.pipeline.name != own.name)
+        {
+            kept.push(KeptPipeline { version: 0, pipeline: own.clone() });
+        }
+        Ok(kept)
+    }
+
+    async fn create(
+        &self,
+        id: RunId,
+        chosen: KeptPipeline,
+        source: SourcePin,
+        sequencer: Option<Sequencer>,
+    ) -> Result<Run, SplitterError> {
+        let KeptPipeline { version, pipeline } = chosen;
+        let bucket = pipeline.merge.bucket.as_deref().unwrap_or(&self.output_bucket);
+        let key = &source.object.key;
+        let names =
+            pipeline.output_key(key, &id).and_then(|output| Ok((output, pipeline.errors_key(key, &id)?)));
+        let (names, reason) = match names {
+            Ok(names) => (names, None),
+            Err(too_long) => ((String::new(), String::new()), Some(too_long.to_string())),
+        };
+        let now = self.ports.clock.now();
+        let run = Run {
+            revision: 0,
+            output: ObjectName::new(bucket, names.0),
+            errors: ObjectName::new(bucket, names.1),
+            state: if reason.is_some() { RunState::Failed } else { RunState::Planning },
+            generation: Generation(0),
+            epoch: Epoch(0),
+            plan: None,
+            uploads: Vec::new(),
+            sums: None,
+            reason,
+            created_at: now,
+            updated_at: now,
+            deadline_at: now.plus_ms(pipeline.deadline_ms),
+            id,
+            pipeline,
+            pipeline_version: version,
+            source,
+            sequencer,
+        };
+        Ok(match self.ports.ledger.create_run(&run).await? {
+            Created::Now => {
+                tracing::info!(run_id = %run.id, source = %run.source.object, state = %run.state, "run created");
+                run
+            }
+            Created::Before(run) => *run,
+        })
+    }
+
+    /// Makes the run the owner of its output. `None` if a run of a newer upload is: then this one is
+    /// superseded.
+    pub(crate) async fn take_output(&self, run: &Run) -> Result<Option<Run>, SplitterError> {
+        let (ledger, source) = (&*self.ports.ledger, &run.source.object);
+        let taken = ledger.take_output(&run.output, &run.id, source, run.sequencer.as_ref()).await?;
+        let (ownership, from) = match taken {
+            Taken::Owned { ownership, from } => (ownership, from),
+            Taken::Newer(newer) => {
+                let reason = format!("run {} is of a newer upload", newer.run);
+                supersede(&self.ports, &run.id, run.generation, &reason).await?;
+                return Ok(None);
+            }
+        };
+        if let Some(former) = from {
+            self.supersede_former(&former, run).await?;
+        }
+        let owning = change(ledger, &run.id, |run| {
+            let is_known = run.epoch == ownership.epoch || run.state != RunState::Planning;
+            Ok((!is_known).then(|| Run { epoch: ownership.epoch, ..run.clone() }))
+        })
+        .await?;
+        Ok(Some(owning).filter(|run| run.state == RunState::Planning && run.epoch == ownership.epoch))
+    }
+
+    async fn supersede_former(&self, former: &RunId, by: &Run) -> Result<(), SplitterError> {
+        let reason = format!("run {} took over the output", by.id);
+        match fanfold_lifecycle::read(&*self.ports.ledger, former).await {
+            Ok(former) => {
+                supersede(&self.ports, &former.id, former.generation, &reason).await?;
+                Ok(())
+            }
+            // Gone by its lifetime: nothing is left to end.
+            Err(fanfold_lifecycle::LifecycleError::Unknown(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// An object that a run wrote is never a source: its own output would start it again, for ever.
+fn is_ours(head: &ObjectHead) -> bool {
+    Stamp::read(&head.metadata).is_some()
+}

@@ -1,0 +1,100 @@
+//! From a plan to chunks under way: the manifest, the first window, `running`.
+
+use bytes::Bytes;
+use fanfold_domain::{
+    Chunk, ChunkIndex, ObjectName, Plan, Run, RunState, key, manifest,
+    message::{ChunkMessage, encode},
+};
+use fanfold_engine::plan::Planned;
+use fanfold_lifecycle::change;
+use fanfold_ports::{
+    Fault, PortError, Queue,
+    objects::{Condition, Metadata, Written},
+    queues::Outgoing,
+};
+
+use crate::{Splitter, SplitterError};
+
+/// The fanning out of one planned run.
+pub(crate) struct FanOut<'a> {
+    pub(crate) splitter: &'a Splitter,
+    pub(crate) run: &'a Run,
+}
+
+impl FanOut<'_> {
+    /// Writes the manifest, saves the plan, sends the first window, and only then makes the run `running`:
+    /// a crash before that leaves it in `planning`, where all of this is done again.
+    pub(crate) async fn send(self, planned: Planned) -> Result<(), SplitterError> {
+        let Planned { plan, chunks, bytes_read } = planned;
+        let run_id = &self.run.id;
+        tracing::info!(%run_id, chunks = plan.grouping.chunks, groups = plan.grouping.groups(), bytes_read, "run planned");
+        self.write_manifest(&chunks).await?;
+        if !self.save_plan(plan).await? {
+            return Ok(());
+        }
+        let first = self.run.stage().max_concurrency.min(u32::try_from(chunks.len()).unwrap_or(u32::MAX));
+        let messages = (0..first).map(|chunk| Outgoing::now(encode(&self.message(ChunkIndex(chunk)))));
+        self.splitter.ports.queues.send(Queue::Chunks, messages.collect()).await?;
+        self.begin_running().await
+    }
+
+    fn message(&self, chunk: ChunkIndex) -> ChunkMessage {
+        ChunkMessage {
+            run: self.run.id.clone(),
+            stage: self.run.stage().name.clone(),
+            generation: self.run.generation,
+            chunk,
+            failed_tries: 0,
+        }
+    }
+
+    /// Planning a pinned source gives the same chunks each time, so whoever is second wrote the same.
+    async fn write_manifest(&self, chunks: &[Chunk]) -> Result<(), SplitterError> {
+        let mut text = String::new();
+        for chunk in chunks {
+            chunk.write_line(&mut text);
+        }
+        let size = text.len() as u64;
+        let name = ObjectName::new(&self.splitter.work_bucket, key::manifest(&self.run.id));
+        let objects = &self.splitter.ports.objects;
+        let written = objects.put(&name, Bytes::from(text), Condition::Absent, &Metadata::new()).await?;
+        if let Written::Stored(_) = written {
+            return Ok(());
+        }
+        let there = objects.head(&name, None).await?.map(|head| head.size_bytes);
+        if there == Some(size) {
+            return Ok(());
+        }
+        let expected = size / manifest::LINE_BYTES;
+        let detail =
+            format!("another plan stands there: {there:?} bytes, and {expected} chunks were planned");
+        let fault = if there.is_none() { Fault::Transient } else { Fault::Permanent };
+        Err(PortError::new(fault, "write manifest", name, detail).into())
+    }
+
+    /// Saves the plan before any chunk is sent: workers and tracker need it. Returns whether the run is still
+    /// to be fanned out.
+    async fn save_plan(&self, plan: Plan) -> Result<bool, SplitterError> {
+        let ledger = &*self.splitter.ports.ledger;
+        let run = change(ledger, &self.run.id, |run| {
+            let is_due = run.state == RunState::Planning && run.plan.is_none();
+            Ok(is_due.then(|| Run { plan: Some(plan.clone()), ..run.clone() }))
+        })
+        .await?;
+        Ok(run.state == RunState::Planning && run.generation == self.run.generation)
+    }
+
+    async fn begin_running(&self) -> Result<(), SplitterError> {
+        let ports = &self.splitter.ports;
+        let now = ports.clock.now();
+        let run = change(&*ports.ledger, &self.run.id, |run| {
+            if run.state != RunState::Planning || run.generation != self.run.generation {
+                return Ok(None);
+            }
+            Ok(Some(run.advanced(RunState::Running, now)?))
+        })
+        .await?;
+        tracing::info!(run_id = %run.id, state = %run.state, "run fanned out");
+        self.splitter.finish_if_full(&run).await
+    }
+}

@@ -1,0 +1,58 @@
+//! The splitter as a Lambda.
+
+use std::{process::ExitCode, sync::Arc};
+
+use fanfold_aws::{Aws, QueueUrls, Settings};
+use fanfold_domain::pipeline::Pipeline;
+use fanfold_runtime::{
+    Variables, boot,
+    config::{
+        FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_LEDGER_TABLE,
+        FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
+    },
+    sqs::{SqsEvent, run_batch},
+};
+use fanfold_splitter::Splitter;
+
+struct Config {
+    aws: Settings,
+    table: String,
+    queues: QueueUrls,
+    work_bucket: String,
+    output_bucket: String,
+    default_pipeline: Option<Pipeline>,
+}
+
+fn read(variables: &mut Variables<'_>) -> Config {
+    Config {
+        aws: Settings { endpoint: None, whole_checksum: variables.switch(FANFOLD_S3_WHOLE_CHECKSUM, true) },
+        table: variables.required(FANFOLD_LEDGER_TABLE),
+        queues: QueueUrls {
+            chunks: Some(variables.url(FANFOLD_CHUNKS_QUEUE_URL)),
+            folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
+            ..QueueUrls::default()
+        },
+        work_bucket: variables.required(FANFOLD_WORK_BUCKET),
+        output_bucket: variables.required(FANFOLD_OUTPUT_BUCKET),
+        default_pipeline: variables.parsed(FANFOLD_DEFAULT_PIPELINE, Pipeline::parse),
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    boot(async {
+        let Config { aws, table, queues, work_bucket, output_bucket, default_pipeline } =
+            Variables::from_environment(Function::Splitter, read)?;
+        let ports = Aws::connect(aws).await.ports(table, queues);
+        let splitter = Arc::new(Splitter { ports, work_bucket, output_bucket, default_pipeline });
+        Ok(move |event: SqsEvent, _| {
+            let splitter = splitter.clone();
+            async move {
+                let handle =
+                    async |message: fanfold_runtime::sqs::Delivery| splitter.handle(&message.body).await;
+                Ok(run_batch(event, 1, handle).await?)
+            }
+        })
+    })
+    .await
+}

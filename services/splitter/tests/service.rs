@@ -1,0 +1,236 @@
+//! The splitter on memory ports: from events to runs.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+use fanfold_domain::{
+    ByteRange, ChunkIndex, Grouping, ObjectName, Plan, Run, RunState, Stamp, Sums,
+    message::{ChunkMessage, FoldMessage, Intake, Submission, decode, encode},
+    pipeline::Pipeline,
+};
+use fanfold_ports::{
+    Ledger, Objects, Ports, Queue,
+    contract::sample_run,
+    ledger::{Freshness, StageId},
+    memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
+    objects::{Condition, ObjectHead},
+};
+use fanfold_splitter::{Splitter, SplitterError};
+
+const PIPELINE: &str = "pipeline: p\nsource: {prefix: in/, format: csv, header: true}\nsplit: {records: 2}\n\
+     stages: [{name: s, process: index, max_concurrency: 2}]\n";
+const KEY: &str = "in/a b+c.csv";
+const SOURCE: &str = "head\nr1\nr2\nr3\nr4\nr5\n";
+
+fn splitter() -> (MemoryWorld, Splitter) {
+    let (world, ports) = memory_ports();
+    (world, splitter_on(ports))
+}
+
+fn splitter_on(ports: Ports) -> Splitter {
+    let default_pipeline = Some(Pipeline::parse(PIPELINE).unwrap());
+    Splitter { ports, work_bucket: "work".into(), output_bucket: "output".into(), default_pipeline }
+}
+
+fn event(key: &str, head: &ObjectHead, sequencer: &str) -> String {
+    let object = serde_json::json!({"key": key, "size": head.size_bytes, "etag": head.etag.as_str(), "sequencer": sequencer});
+    let detail = serde_json::json!({"bucket": {"name": "input"}, "object": object});
+    serde_json::json!({"source": "aws.s3", "detail-type": "Object Created", "detail": detail}).to_string()
+}
+
+async fn runs(world: &MemoryWorld) -> Vec<Run> {
+    world.ledger.recent_runs(10).await.unwrap()
+}
+
+async fn only_run(world: &MemoryWorld) -> Run {
+    let mut runs = runs(world).await;
+    assert_eq!(runs.len(), 1);
+    runs.remove(0)
+}
+
+fn sent_chunks(world: &MemoryWorld) -> Vec<u32> {
+    let messages = world.queues.drain(Queue::Chunks);
+    messages.iter().map(|message| decode::<ChunkMessage>(&message.body).unwrap().chunk.0).collect()
+}
+
+#[tokio::test]
+async fn an_upload_becomes_a_running_run_with_its_first_window_sent() {
+    let (world, splitter) = splitter();
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    let run = only_run(&world).await;
+    assert_eq!((run.state, run.plan.unwrap().grouping.chunks), (RunState::Running, 3));
+    assert_eq!(run.output, ObjectName::new("output", format!("{KEY}_Output")));
+    assert_eq!(sent_chunks(&world), [0, 1]);
+}
+
+#[tokio::test]
+async fn a_duplicate_event_begins_nothing() {
+    let (world, splitter) = splitter();
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    sent_chunks(&world);
+    splitter.handle(&event(KEY, &head, "0100")).await.unwrap();
+    assert_eq!(only_run(&world).await.state, RunState::Running);
+    assert_eq!(world.queues.pending(), []);
+}
+
+#[tokio::test]
+async fn a_duplicate_event_that_finds_all_groups_folded_completes_the_run() {
+    let (world, splitter) = splitter();
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    let run = only_run(&world).await;
+    // The last group was folded while the run was planning, and whoever made it running died thereafter.
+    world
+        .ledger
+        .mark_folded(&StageId::of(&run), fanfold_domain::GroupIndex(0), Sums::default())
+        .await
+        .unwrap();
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    assert_eq!(only_run(&world).await.state, RunState::Completing);
+    let folds = world.queues.drain(Queue::Folds);
+    assert!(matches!(decode(&folds[0].body).unwrap(), FoldMessage::Assemble { .. }));
+}
+
+#[tokio::test]
+async fn an_object_that_a_run_wrote_begins_none() {
+    let (world, splitter) = splitter();
+    let name = ObjectName::new("input", KEY);
+    let stamp = Stamp::of(&sample_run("other", MEMORY_EPOCH)).to_metadata();
+    world.objects.put(&name, "x\n".into(), Condition::Always, &stamp).await.unwrap();
+    let head = world.objects.head(&name, None).await.unwrap().unwrap();
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    assert_eq!(runs(&world).await, []);
+}
+
+#[tokio::test]
+async fn an_object_that_no_pipeline_wants_begins_none() {
+    let (world, splitter) = splitter();
+    for key in ["elsewhere/a.csv", "in/a.csv_Output", "in/a.csv_Errors", "in/folder/"] {
+        let head = world.objects.insert("input", key, SOURCE);
+        splitter.handle(&event(key, &head, "01")).await.unwrap();
+    }
+    assert_eq!(runs(&world).await, []);
+}
+
+#[tokio::test]
+async fn a_submission_to_an_unknown_pipeline_is_delivered_again() {
+    let (world, splitter) = splitter();
+    let refused = splitter.handle(&submission("q", "k")).await;
+    assert!(matches!(refused, Err(SplitterError::UnknownPipeline(name)) if name == "q"));
+    assert_eq!(runs(&world).await, []);
+}
+
+fn submission(pipeline: &str, key: &str) -> String {
+    encode(&Intake::Submission(Submission {
+        pipeline: pipeline.into(),
+        object: ObjectName::new("input", KEY),
+        version: None,
+        idempotency_key: key.into(),
+    }))
+}
+
+#[tokio::test]
+async fn two_submissions_with_one_key_are_one_run() {
+    let (world, splitter) = splitter();
+    world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&submission("p", "k")).await.unwrap();
+    splitter.handle(&submission("p", "k")).await.unwrap();
+    assert_eq!(only_run(&world).await.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn a_submission_of_nothing_is_a_failed_run() {
+    let (world, splitter) = splitter();
+    splitter.handle(&submission("p", "k")).await.unwrap();
+    let run = only_run(&world).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert!(run.reason.unwrap().contains("does not exist"));
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_delivered_again() {
+    let (_, splitter) = splitter();
+    let newer = submission("p", "k").replacen("\"v\":1", "\"v\":2", 1);
+    assert!(splitter.handle(&newer).await.is_err());
+    assert!(splitter.handle("nonsense").await.is_err());
+}
+
+#[tokio::test]
+async fn a_key_too_long_for_its_output_is_a_failed_run() {
+    let (world, splitter) = splitter();
+    let key = format!("in/{}", "x".repeat(1_019));
+    let head = world.objects.insert("input", &key, SOURCE);
+    splitter.handle(&event(&key, &head, "01")).await.unwrap();
+    let run = only_run(&world).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert!(run.reason.unwrap().contains("1029 bytes; allowed: at most 1024"));
+}
+
+#[tokio::test]
+async fn a_source_in_utf_16_is_a_failed_run() {
+    let (world, splitter) = splitter();
+    let head = world.objects.insert("input", KEY, &b"\xff\xfeh\0\n\0"[..]);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    let run = only_run(&world).await;
+    assert_eq!(run.state, RunState::Failed);
+    let reason = run.reason.unwrap();
+    assert!(reason.contains("UTF-16") && reason.contains(KEY), "{reason}");
+}
+
+#[tokio::test]
+async fn an_empty_source_is_one_empty_chunk() {
+    let (world, splitter) = splitter();
+    let head = world.objects.insert("input", KEY, "");
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    let run = only_run(&world).await;
+    assert_eq!((run.state, run.plan.unwrap().grouping.chunks), (RunState::Running, 1));
+    assert_eq!(sent_chunks(&world), [0]);
+}
+
+#[tokio::test]
+async fn a_source_that_is_gone_is_a_failed_run() {
+    let (world, splitter) = splitter();
+    let head = world.objects.insert("input", KEY, SOURCE);
+    world.objects.remove(&ObjectName::new("input", KEY));
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    let run = only_run(&world).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert!(run.reason.unwrap().contains("replaced or removed"));
+    assert_eq!(world.queues.pending(), []);
+}
+
+#[tokio::test]
+async fn the_newer_of_two_uploads_supersedes_the_older_in_either_order() {
+    for order in [["01", "02"], ["02", "01"]] {
+        let (world, splitter) = splitter();
+        let head = world.objects.insert("input", KEY, SOURCE);
+        for sequencer in order {
+            splitter.handle(&event(KEY, &head, sequencer)).await.unwrap();
+        }
+        let runs = runs(&world).await;
+        let of =
+            |text: &str| runs.iter().find(|run| run.sequencer == Some(fanfold_domain::Sequencer::new(text)));
+        assert_eq!(of("01").unwrap().state, RunState::Superseded, "{order:?}");
+        assert_eq!(of("02").unwrap().state, RunState::Running, "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_left_in_planning_goes_on_when_it_is_resumed() {
+    let (world, splitter) = splitter();
+    let head = world.objects.insert("input", KEY, SOURCE);
+    let mut run = sample_run("resumed", MEMORY_EPOCH);
+    run.pipeline = Pipeline::parse(PIPELINE).unwrap();
+    run.source.object = ObjectName::new("input", KEY);
+    (run.source.version, run.source.etag, run.source.size_bytes) = (None, head.etag, head.size_bytes);
+    world.ledger.create_run(&run).await.unwrap();
+    splitter.handle(&encode(&Intake::Resume { run: run.id.clone() })).await.unwrap();
+    let run = world.ledger.run(&run.id, Freshness::Consistent).await.unwrap().unwrap();
+    assert_eq!(run.state, RunState::Running);
+    let grouping = Grouping { chunks: 3, group_chunks: 1_024 };
+    let plan = run.plan.unwrap();
+    assert_eq!((plan.grouping, plan.preamble), (grouping, ByteRange::new(0, 5)));
+    assert_eq!(plan, Plan { header: Some(ByteRange::new(0, 4)), ..plan.clone() });
+    assert_eq!(grouping.group_of(ChunkIndex(2)).0, 0);
+}

@@ -1,0 +1,96 @@
+//! Messages that were delivered too often.
+
+use fanfold_domain::{
+    Generation, ObjectName, RunId, RunState,
+    message::{self, Completion, FoldMessage},
+};
+use fanfold_lifecycle::{LifecycleError, fail, give_up, read};
+use fanfold_ports::{Queue, queues::Outgoing};
+
+use crate::{Sweeper, SweeperError};
+
+/// The dead-letter queues that the sweeper reads. That of `chunks` is the tracker's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeadQueue {
+    /// Of `intake`: the splitter failed at every try.
+    Intake,
+    /// Of `completions`: moved back, since what they say is true and must be counted.
+    Completions,
+    /// Of `folds`: the merger failed at every try.
+    Folds,
+    /// Of the event rule: events that did not reach `intake`.
+    Events,
+}
+
+/// Seconds before a completion that died is counted again.
+const COMPLETION_DELAY_S: u32 = 60;
+
+impl Sweeper {
+    /// Does what a dead message calls for, given as its text.
+    ///
+    /// # Errors
+    /// It is to be delivered again.
+    pub async fn handle_dead(&self, queue: DeadQueue, body: &str) -> Result<(), SweeperError> {
+        match queue {
+            DeadQueue::Events => self.send(Queue::Intake, body.to_owned()).await,
+            DeadQueue::Completions => self.completion_died(body).await,
+            DeadQueue::Folds => self.fold_died(message::decode(body)?).await,
+            DeadQueue::Intake => {
+                // Its run, if it was created, stays in `planning` and is planned again by the sweep until its
+                // deadline; without a run there is only this line, and the queue's alarm.
+                tracing::error!(body, "an event died in intake: the splitter failed at every try");
+                Ok(())
+            }
+        }
+    }
+
+    async fn completion_died(&self, body: &str) -> Result<(), SweeperError> {
+        let completion: Completion = message::decode(body)?;
+        let run = match read(&*self.ports.ledger, &completion.run).await {
+            Ok(run) => run,
+            Err(LifecycleError::Unknown(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        // In a run that failed or was cancelled it still counts, so that a redrive does not repeat it.
+        let counts = !run.state.has_ended() || matches!(run.state, RunState::Failed | RunState::Cancelled);
+        if !counts || self.ports.clock.now() >= run.deadline_at {
+            return Ok(());
+        }
+        let back = Outgoing { body: body.to_owned(), delay_s: COMPLETION_DELAY_S };
+        Ok(self.ports.queues.send(Queue::Completions, vec![back]).await?)
+    }
+
+    async fn fold_died(&self, message: FoldMessage) -> Result<(), SweeperError> {
+        match message {
+            FoldMessage::Fold { run, generation, group, .. } => {
+                let now = read(&*self.ports.ledger, &run).await?;
+                if now.generation != generation {
+                    return Ok(());
+                }
+                let object = ObjectName::new(&self.work_bucket, now.keys().group(group));
+                let folded = self.ports.objects.head(&object, None).await?.is_some();
+                if !folded {
+                    let reason = format!("group {group} could not be folded: {MERGER_LOG}");
+                    fail(&self.ports, &run, generation, &reason).await?;
+                }
+                Ok(())
+            }
+            FoldMessage::Assemble { run, generation } => self.assembly_died(&run, generation).await,
+            FoldMessage::Report { run, .. } => {
+                tracing::error!(run_id = %run, "the bad records of a failed run could not be listed");
+                Ok(())
+            }
+        }
+    }
+
+    async fn assembly_died(&self, id: &RunId, generation: Generation) -> Result<(), SweeperError> {
+        let run = read(&*self.ports.ledger, id).await?;
+        if run.generation != generation {
+            return Ok(());
+        }
+        let reason = format!("the output could not be assembled: {MERGER_LOG}");
+        Ok(give_up(&self.ports, id, RunState::Failed, &reason).await?)
+    }
+}
+
+const MERGER_LOG: &str = "the merger failed at every delivery, and its log tells why";

@@ -1,0 +1,87 @@
+//! The sweeper as a Lambda.
+
+use std::{process::ExitCode, sync::Arc};
+
+use fanfold_aws::{Aws, QueueUrls, Settings};
+use fanfold_runtime::{
+    Error, Variables, boot,
+    config::{
+        FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN, FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_EVENTS_DEAD_QUEUE_ARN,
+        FANFOLD_FOLDS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_DEAD_QUEUE_ARN,
+        FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET,
+        Function,
+    },
+    sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch},
+};
+use fanfold_sweeper::{DeadQueue, Sweeper};
+use serde::Deserialize;
+
+struct Config {
+    aws: Settings,
+    table: String,
+    queues: QueueUrls,
+    work_bucket: String,
+    dead: [(String, DeadQueue); 4],
+}
+
+fn read(variables: &mut Variables<'_>) -> Config {
+    Config {
+        aws: Settings { endpoint: None, whole_checksum: variables.switch(FANFOLD_S3_WHOLE_CHECKSUM, true) },
+        table: variables.required(FANFOLD_LEDGER_TABLE),
+        queues: QueueUrls {
+            intake: Some(variables.url(FANFOLD_INTAKE_QUEUE_URL)),
+            chunks: None,
+            completions: Some(variables.url(FANFOLD_COMPLETIONS_QUEUE_URL)),
+            folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
+        },
+        work_bucket: variables.required(FANFOLD_WORK_BUCKET),
+        dead: [
+            (variables.arn(FANFOLD_INTAKE_DEAD_QUEUE_ARN), DeadQueue::Intake),
+            (variables.arn(FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN), DeadQueue::Completions),
+            (variables.arn(FANFOLD_FOLDS_DEAD_QUEUE_ARN), DeadQueue::Folds),
+            (variables.arn(FANFOLD_EVENTS_DEAD_QUEUE_ARN), DeadQueue::Events),
+        ],
+    }
+}
+
+/// What invokes the sweeper: dead letters, or else its schedule.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Trigger {
+    Dead(SqsEvent),
+    Schedule {},
+}
+
+async fn handle(
+    sweeper: &Sweeper,
+    dead: &[(String, DeadQueue)],
+    trigger: Trigger,
+) -> Result<Option<SqsBatchResponse>, Error> {
+    let Trigger::Dead(event) = trigger else {
+        sweeper.sweep().await?;
+        return Ok(None);
+    };
+    let handle = async |message: Delivery| {
+        let source = message.source_arn.as_deref();
+        let queue = dead.iter().find(|(arn, _)| source == Some(arn)).map(|(_, queue)| *queue);
+        let queue =
+            queue.ok_or_else(|| format!("a message of {source:?}, which the sweeper does not read"))?;
+        sweeper.handle_dead(queue, &message.body).await.map_err(Error::from)
+    };
+    Ok(Some(run_batch(event, 1, handle).await?))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    boot(async {
+        let Config { aws, table, queues, work_bucket, dead } =
+            Variables::from_environment(Function::Sweeper, read)?;
+        let ports = Aws::connect(aws).await.ports(table, queues);
+        let shared = Arc::new((Sweeper { ports, work_bucket }, dead));
+        Ok(move |trigger: Trigger, _| {
+            let shared = shared.clone();
+            async move { handle(&shared.0, &shared.1, trigger).await }
+        })
+    })
+    .await
+}

@@ -1,0 +1,224 @@
+//! The sweeper on memory ports: what it repairs, and what becomes of messages that died.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+use fanfold_domain::{
+    ByteRange, ChunkIndex, GroupIndex, Grouping, LineEnd, Mark, ObjectName, Plan, Run, RunState, Stamp, Sums,
+    message::{ChunkEnd, Completion, FoldMessage, Intake, decode, encode},
+};
+use fanfold_ports::{
+    Clock, Ledger, Objects, Queue,
+    contract::sample_run,
+    ledger::{Freshness, StageId, Taken},
+    memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
+    objects::Condition,
+};
+use fanfold_sweeper::{DeadQueue, Sweeper};
+
+const MINUTE: u64 = 60_000;
+
+/// A world with a run in `state`, planned as two chunks of one group, that owns its output.
+async fn world(state: RunState) -> (MemoryWorld, Sweeper, Run) {
+    let (world, ports) = memory_ports();
+    let mut run = sample_run("swept", MEMORY_EPOCH);
+    run.state = state;
+    run.plan = Some(Plan {
+        grouping: Grouping { chunks: 2, group_chunks: 2 },
+        preamble: ByteRange::new(0, 0),
+        header: None,
+        line_end: LineEnd::Lf,
+    });
+    let taken = world.ledger.take_output(&run.output, &run.id, &run.source.object, None).await.unwrap();
+    let Taken::Owned { ownership, .. } = taken else { panic!("{taken:?}") };
+    run.epoch = ownership.epoch;
+    world.ledger.create_run(&run).await.unwrap();
+    (world, Sweeper { ports, work_bucket: "work".into() }, run)
+}
+
+async fn now(world: &MemoryWorld, run: &Run) -> Run {
+    world.ledger.run(&run.id, Freshness::Consistent).await.unwrap().unwrap()
+}
+
+async fn mark(world: &MemoryWorld, run: &Run, chunks: &[u32]) {
+    let marks: Vec<_> =
+        chunks.iter().map(|chunk| (ChunkIndex(*chunk), Mark::Done(Sums::default()))).collect();
+    world.ledger.mark(&StageId::of(run), GroupIndex(0), &marks).await.unwrap();
+}
+
+fn folds(world: &MemoryWorld) -> Vec<FoldMessage> {
+    world.queues.drain(Queue::Folds).iter().map(|message| decode(&message.body).unwrap()).collect()
+}
+
+fn fold(run: &Run) -> FoldMessage {
+    let StageId { run, stage, generation } = StageId::of(run);
+    FoldMessage::Fold { run, stage, generation, group: GroupIndex(0) }
+}
+
+fn assemble(run: &Run) -> FoldMessage {
+    FoldMessage::Assemble { run: run.id.clone(), generation: run.generation }
+}
+
+fn report(run: &Run) -> FoldMessage {
+    FoldMessage::Report { run: run.id.clone(), generation: run.generation }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_getting_on_is_left_alone() {
+    for state in [RunState::Planning, RunState::Running, RunState::Completing] {
+        let (world, sweeper, run) = world(state).await;
+        world.clock.sleep_ms(4 * MINUTE).await;
+        sweeper.sweep().await.unwrap();
+        assert_eq!((now(&world, &run).await, world.queues.pending()), (run, Vec::new()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_stuck_in_planning_is_planned_again_every_ten_minutes_and_failed_after_an_hour() {
+    let (world, sweeper, run) = world(RunState::Planning).await;
+    for _ in 0..59 {
+        world.clock.sleep_ms(MINUTE).await;
+        sweeper.sweep().await.unwrap();
+    }
+    let resumes = world.queues.drain(Queue::Intake);
+    assert_eq!(resumes.len(), 5);
+    assert!(resumes.iter().all(|message| decode::<Intake>(&message.body).unwrap() == Intake::Resume { run: run.id.clone() }));
+    world.clock.sleep_ms(MINUTE).await;
+    sweeper.sweep().await.unwrap();
+    let run = now(&world, &run).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert!(run.reason.unwrap().contains("could not be planned within an hour"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_group_that_nobody_folded_is_sent_again() {
+    let (world, sweeper, run) = world(RunState::Running).await;
+    mark(&world, &run, &[0]).await;
+    world.clock.sleep_ms(6 * MINUTE).await;
+    sweeper.sweep().await.unwrap();
+    assert_eq!(folds(&world), []);
+    mark(&world, &run, &[1]).await;
+    world.clock.sleep_ms(6 * MINUTE).await;
+    sweeper.sweep().await.unwrap();
+    assert_eq!(folds(&world), [fold(&run)]);
+    // The next minute it is not sent again: it may be waiting its turn.
+    world.clock.sleep_ms(MINUTE).await;
+    sweeper.sweep().await.unwrap();
+    assert_eq!(folds(&world), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_groups_are_all_folded_is_completed() {
+    let (world, sweeper, run) = world(RunState::Running).await;
+    world.ledger.mark_folded(&StageId::of(&run), GroupIndex(0), Sums::default()).await.unwrap();
+    world.clock.sleep_ms(6 * MINUTE).await;
+    sweeper.sweep().await.unwrap();
+    assert_eq!(now(&world, &run).await.state, RunState::Completing);
+    assert_eq!(folds(&world), [assemble(&run)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_stuck_in_completing_is_assembled_again() {
+    let (world, sweeper, run) = world(RunState::Completing).await;
+    world.clock.sleep_ms(18 * MINUTE).await;
+    sweeper.sweep().await.unwrap();
+    assert_eq!(folds(&world), [assemble(&run)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_past_its_deadline_fails_and_says_how_far_it_came() {
+    let (world, sweeper, run) = world(RunState::Running).await;
+    mark(&world, &run, &[1]).await;
+    world.clock.sleep_ms(24 * 60 * MINUTE).await;
+    sweeper.sweep().await.unwrap();
+    let failed = now(&world, &run).await;
+    assert_eq!(failed.state, RunState::Failed);
+    let reason = failed.reason.unwrap();
+    assert!(reason.contains("still running then, 1 of 2 chunks ended"), "{reason}");
+    assert!(folds(&world).contains(&report(&run)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completing_run_past_its_deadline_fails_once_its_uploads_are_aborted() {
+    let (world, sweeper, mut run) = world(RunState::Completing).await;
+    let upload = world.objects.create_upload(&run.output, &Stamp::of(&run).to_metadata()).await.unwrap();
+    run.uploads.push(upload.id);
+    world.ledger.save_run(&run).await.unwrap();
+    world.clock.sleep_ms(24 * 60 * MINUTE).await;
+    sweeper.sweep().await.unwrap();
+    assert_eq!(now(&world, &run).await.state, RunState::Failed);
+    assert_eq!(world.objects.open_uploads(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completing_run_past_its_deadline_succeeds_if_its_output_is_there() {
+    let (world, sweeper, run) = world(RunState::Completing).await;
+    let metadata = Stamp::of(&run).to_metadata();
+    world.objects.put(&run.output, "x".into(), Condition::Always, &metadata).await.unwrap();
+    world.clock.sleep_ms(24 * 60 * MINUTE).await;
+    sweeper.sweep().await.unwrap();
+    assert_eq!(now(&world, &run).await.state, RunState::Succeeded);
+}
+
+fn completion(run: &Run) -> String {
+    let StageId { run, stage, generation } = StageId::of(run);
+    encode(&Completion { run, stage, generation, chunk: ChunkIndex(0), end: ChunkEnd::Done(Sums::default()) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_completion_is_counted_again_until_the_deadline() {
+    let (world, sweeper, run) = world(RunState::Running).await;
+    sweeper.handle_dead(DeadQueue::Completions, &completion(&run)).await.unwrap();
+    let back = world.queues.drain(Queue::Completions);
+    assert_eq!((back.len(), back[0].body.as_str(), back[0].delay_s), (1, completion(&run).as_str(), 60));
+    world.clock.sleep_ms(24 * 60 * MINUTE).await;
+    sweeper.handle_dead(DeadQueue::Completions, &completion(&run)).await.unwrap();
+    assert_eq!(world.queues.pending(), []);
+}
+
+#[tokio::test]
+async fn a_dead_completion_of_a_failed_run_still_counts_and_of_a_succeeded_one_does_not() {
+    for (state, count) in [(RunState::Failed, 1), (RunState::Cancelled, 1), (RunState::Succeeded, 0)] {
+        let (world, sweeper, run) = world(state).await;
+        sweeper.handle_dead(DeadQueue::Completions, &completion(&run)).await.unwrap();
+        assert_eq!(world.queues.pending().len(), count, "{state}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_fold_fails_the_run_unless_its_group_is_folded() {
+    let (world, sweeper, run) = world(RunState::Running).await;
+    let group = run.keys().group(GroupIndex(0));
+    world.objects.insert("work", &group, "x");
+    sweeper.handle_dead(DeadQueue::Folds, &encode(&fold(&run))).await.unwrap();
+    assert_eq!(now(&world, &run).await.state, RunState::Running);
+    world.objects.remove(&ObjectName::new("work", group));
+    sweeper.handle_dead(DeadQueue::Folds, &encode(&fold(&run))).await.unwrap();
+    let run = now(&world, &run).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert!(run.reason.unwrap().contains("group 0 could not be folded"));
+}
+
+#[tokio::test]
+async fn a_dead_fold_of_another_generation_is_of_no_account() {
+    let (world, sweeper, run) = world(RunState::Running).await;
+    let older = fold(&run);
+    let redriven = Run { generation: fanfold_domain::Generation(1), ..run };
+    world.ledger.save_run(&redriven).await.unwrap();
+    sweeper.handle_dead(DeadQueue::Folds, &encode(&older)).await.unwrap();
+    assert_eq!(now(&world, &redriven).await.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn a_dead_assembly_fails_the_run_and_has_its_bad_records_listed() {
+    let (world, sweeper, run) = world(RunState::Completing).await;
+    sweeper.handle_dead(DeadQueue::Folds, &encode(&assemble(&run))).await.unwrap();
+    assert_eq!(now(&world, &run).await.state, RunState::Failed);
+    assert_eq!(folds(&world), [report(&run)]);
+}
+
+#[tokio::test]
+async fn an_event_that_did_not_reach_intake_is_sent_there() {
+    let (world, sweeper, _) = world(RunState::Running).await;
+    sweeper.handle_dead(DeadQueue::Events, "{\"any\":1}").await.unwrap();
+    assert_eq!(world.queues.drain(Queue::Intake)[0].body, "{\"any\":1}");
+}

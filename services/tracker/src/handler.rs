@@ -1,0 +1,283 @@
+//! From completions to marks and what follows from them.
+
+use std::collections::BTreeMap;
+
+use fanfold_domain::{
+    ChunkIndex, GroupCount, GroupIndex, Mark, Plan, Run, RunId, RunState,
+    group::MAX_MARKS,
+    message::{self, ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, InvalidMessage, encode},
+};
+use fanfold_engine::chunk::end_by_part;
+use fanfold_lifecycle::{LifecycleError, RunCache, fail, source_changed};
+use fanfold_ports::{
+    PortError, Ports, Queue,
+    ledger::{Marked, StageId},
+    objects::UploadError,
+    queues::Outgoing,
+};
+use thiserror::Error;
+
+use crate::follow;
+
+/// The tracker and what it works with.
+pub struct Tracker {
+    /// The world.
+    pub ports: Ports,
+    /// The bucket of parts.
+    pub work_bucket: String,
+    /// Runs read lately.
+    pub runs: RunCache,
+}
+
+/// Why a message is to be delivered again.
+#[derive(Debug, Error)]
+pub enum TrackerError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Message(#[from] InvalidMessage),
+    /// Its run could not be read or changed.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
+    /// The ledger or a queue failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The statistics of a part could not be read.
+    #[error(transparent)]
+    Part(#[from] UploadError),
+    /// The run has no plan, though chunks of it end.
+    #[error("run {0} is not planned")]
+    Unplanned(RunId),
+    /// A chunk that the run does not have.
+    #[error("run {run} has no chunk {chunk}")]
+    NoChunk {
+        /// Which run.
+        run: RunId,
+        /// Which chunk.
+        chunk: ChunkIndex,
+    },
+}
+
+/// A completion, and which message it came in.
+type Received = (usize, Completion);
+
+/// Completions of one stage, ready to be counted.
+struct Prepared {
+    run: Run,
+    groups: BTreeMap<GroupIndex, Vec<Received>>,
+    /// Those that no run could have sent.
+    failed: Vec<(usize, TrackerError)>,
+}
+
+impl Tracker {
+    /// Counts a batch of completions, given as their texts. Returns which are to be delivered again, by their
+    /// place in the batch, and why.
+    pub async fn handle(&self, bodies: &[String]) -> Vec<(usize, TrackerError)> {
+        let mut failed = Vec::new();
+        let mut runs: BTreeMap<StageId, Vec<Received>> = BTreeMap::new();
+        for (place, body) in bodies.iter().enumerate() {
+            match message::decode::<Completion>(body) {
+                Ok(completion) => runs.entry(stage_of(&completion)).or_default().push((place, completion)),
+                Err(error) => failed.push((place, error.into())),
+            }
+        }
+        for (stage, completions) in runs {
+            failed.extend(self.count_stage(&stage, completions).await);
+        }
+        failed
+    }
+
+    /// Takes a chunk message that was delivered too often: its worker died each time. The part decides.
+    ///
+    /// # Errors
+    /// The message is to be delivered again.
+    pub async fn handle_dead(&self, body: &str) -> Result<(), TrackerError> {
+        let ChunkMessage { run: id, stage, generation, chunk, .. } = message::decode(body)?;
+        let run = self.runs.get(&self.ports, &id, generation).await?;
+        if run.generation != generation {
+            return Ok(());
+        }
+        let end =
+            end_by_part(&*self.ports.objects, &run, &self.work_bucket, chunk).await?.unwrap_or_else(|| {
+                ChunkEnd::Failed(Failure::of_chunk(
+                    "its worker died at every delivery without a word: out of memory, or out of time; \
+                 the worker's log tells which",
+                ))
+            });
+        let completion = Completion { run: id, stage, generation, chunk, end };
+        let counted = self.count_stage(&stage_of(&completion), vec![(0, completion)]).await;
+        counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    async fn count_stage(&self, stage: &StageId, received: Vec<Received>) -> Vec<(usize, TrackerError)> {
+        let places: Vec<usize> = received.iter().map(|(place, _)| *place).collect();
+        let Prepared { run, groups, mut failed } = match self.prepare(stage, received).await {
+            Ok(Some(prepared)) => prepared,
+            Ok(None) => return Vec::new(),
+            Err(error) => return all_failed(places, error),
+        };
+        for (group, completions) in groups {
+            let places: Vec<usize> = completions.iter().map(|(place, _)| *place).collect();
+            if let Err(error) = self.count_group(&run, stage, group, completions).await {
+                failed.extend(all_failed(places, error));
+            }
+        }
+        failed
+    }
+
+    /// Reads the run, and sorts its completions by group. `None` if they are of an older generation.
+    async fn prepare(
+        &self,
+        stage: &StageId,
+        received: Vec<Received>,
+    ) -> Result<Option<Prepared>, TrackerError> {
+        let run = self.runs.get(&self.ports, &stage.run, stage.generation).await?;
+        if run.generation != stage.generation {
+            return Ok(None);
+        }
+        let grouping = plan_of(&run)?.grouping;
+        let mut failed = Vec::new();
+        let mut groups: BTreeMap<GroupIndex, Vec<Received>> = BTreeMap::new();
+        for (place, completion) in received {
+            let chunk = completion.chunk;
+            if chunk.0 >= grouping.chunks {
+                failed.push((place, TrackerError::NoChunk { run: run.id.clone(), chunk }));
+                continue;
+            }
+            match completion.end {
+                ChunkEnd::SourceChanged { found } => {
+                    source_changed(&self.ports, &run, stage.generation, &found).await?;
+                }
+                _ => groups.entry(grouping.group_of(chunk)).or_default().push((place, completion)),
+            }
+        }
+        Ok(Some(Prepared { run, groups, failed }))
+    }
+
+    async fn count_group(
+        &self,
+        run: &Run,
+        stage: &StageId,
+        group: GroupIndex,
+        received: Vec<Received>,
+    ) -> Result<(), TrackerError> {
+        let mut marks: BTreeMap<ChunkIndex, Mark> = BTreeMap::new();
+        for (_, Completion { chunk, end, .. }) in received {
+            let mark = match end {
+                ChunkEnd::Done(sums) => Mark::Done(sums),
+                ChunkEnd::Failed(failure) => {
+                    self.ports.ledger.note_failure(stage, chunk, &failure).await?;
+                    Mark::Failed
+                }
+                ChunkEnd::SourceChanged { .. } => continue,
+            };
+            // Of two in one batch the one that has a part counts.
+            marks.entry(chunk).and_modify(|old| *old = better(*old, mark)).or_insert(mark);
+        }
+        let chunks: Vec<ChunkIndex> = marks.keys().copied().collect();
+        let marks: Vec<(ChunkIndex, Mark)> = marks.into_iter().collect();
+        let mut count = GroupCount::default();
+        for marks in marks.chunks(MAX_MARKS) {
+            count = self.mark(stage, group, marks.to_vec()).await?;
+        }
+        let unhanded: Vec<ChunkIndex> =
+            chunks.into_iter().filter(|chunk| !count.handed.contains(chunk)).collect();
+        if !unhanded.is_empty() && self.follow(run, group, &count, &unhanded).await? {
+            self.ports.ledger.hand(stage, group, &unhanded).await?;
+        }
+        Ok(())
+    }
+
+    /// Marks what is not marked yet; the group as it then is.
+    async fn mark(
+        &self,
+        stage: &StageId,
+        group: GroupIndex,
+        mut marks: Vec<(ChunkIndex, Mark)>,
+    ) -> Result<GroupCount, PortError> {
+        loop {
+            match self.ports.ledger.mark(stage, group, &marks).await? {
+                Marked::Now(count) => return Ok(count),
+                Marked::Before(count) => {
+                    marks.retain(|(chunk, _)| !count.has(*chunk));
+                    if marks.is_empty() {
+                        return Ok(count);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what follows from the end of these chunks. Returns whether that is done for good: in a run that
+    /// has ended nothing follows, and a redrive has a list of its own.
+    async fn follow(
+        &self,
+        run: &Run,
+        group: GroupIndex,
+        count: &GroupCount,
+        ended: &[ChunkIndex],
+    ) -> Result<bool, TrackerError> {
+        if let Some(reason) = run.verdict(&count.sums) {
+            let why = self.blame(run, count).await?.map_or_else(String::new, |why| format!("{why}; "));
+            fail(&self.ports, &run.id, run.generation, &format!("{why}{reason}")).await?;
+            return Ok(false);
+        }
+        if !matches!(run.state, RunState::Planning | RunState::Running) {
+            return Ok(false);
+        }
+        let plan = plan_of(run)?;
+        let chunk_message = |chunk| ChunkMessage {
+            run: run.id.clone(),
+            stage: run.stage().name.clone(),
+            generation: run.generation,
+            chunk,
+            failed_tries: 0,
+        };
+        let released = follow::released(plan, run.stage().max_concurrency, ended);
+        if !released.is_empty() {
+            let messages = released.into_iter().map(|chunk| Outgoing::now(encode(&chunk_message(chunk))));
+            self.ports.queues.send(Queue::Chunks, messages.collect()).await?;
+        }
+        if follow::is_full(plan, group, count) {
+            let stage = run.stage().name.clone();
+            let fold = FoldMessage::Fold { run: run.id.clone(), stage, generation: run.generation, group };
+            self.ports.queues.send(Queue::Folds, vec![Outgoing::now(encode(&fold))]).await?;
+        }
+        Ok(true)
+    }
+
+    /// The first failed chunk of a group with its reason, for a person to act on.
+    async fn blame(&self, run: &Run, count: &GroupCount) -> Result<Option<String>, PortError> {
+        let Some(chunk) = count.failed.first() else { return Ok(None) };
+        let failures = self.ports.ledger.failures(&StageId::of(run), MOST_FAILURES).await?;
+        let failure = failures.into_iter().find(|(failed, _)| failed == chunk);
+        Ok(failure.map(|(chunk, failure)| format!("chunk {chunk}: {}", failure.reason)))
+    }
+}
+
+/// Failures looked through for a reason.
+const MOST_FAILURES: usize = 1_000;
+
+fn stage_of(completion: &Completion) -> StageId {
+    let Completion { run, stage, generation, .. } = completion;
+    StageId { run: run.clone(), stage: stage.clone(), generation: *generation }
+}
+
+fn plan_of(run: &Run) -> Result<&Plan, TrackerError> {
+    run.plan.as_ref().ok_or_else(|| TrackerError::Unplanned(run.id.clone()))
+}
+
+fn better(old: Mark, new: Mark) -> Mark {
+    if matches!(old, Mark::Done(_)) { old } else { new }
+}
+
+/// Every place with an error: the first has the real one, the others a reference to it.
+fn all_failed(places: Vec<usize>, error: TrackerError) -> Vec<(usize, TrackerError)> {
+    let same = error.to_string();
+    let mut places = places.into_iter();
+    let first = places.next().map(|place| (place, error));
+    let others = places.map(|place| {
+        let fault = fanfold_ports::Fault::Transient;
+        (place, PortError::new(fault, "count", "its group", same.clone()).into())
+    });
+    first.into_iter().chain(others.collect::<Vec<_>>()).collect()
+}

@@ -1,0 +1,11 @@
+//! The tracker: counts each completion once, and does what follows from it.
+//!
+//! Marks come first, consequences after, and last the note that they were carried out. A completion that
+//! comes again finds its index marked and, if the note is missing, carries the consequences out again.
+//!
+//! Architecture invariant: the tracker reads no source and writes no object.
+
+mod follow;
+mod handler;
+
+pub use handler::{Tracker, TrackerError};

@@ -1,0 +1,152 @@
+//! From a message of the queue `chunks` to a completion.
+
+use fanfold_domain::{
+    ByteRange, Chunk, ChunkIndex, ObjectName, Plan, Run, RunState, key, manifest,
+    message::{self, ChunkEnd, ChunkMessage, Completion, Failure, InvalidMessage, encode},
+};
+use fanfold_engine::{
+    chunk::{Attempt, ChunkError, end_by_part},
+    processor::Inherited,
+};
+use fanfold_lifecycle::{LifecycleError, RunCache};
+use fanfold_ports::{
+    PortError, Ports, Queue,
+    objects::{Pin, ReadError, UploadError},
+    queues::Outgoing,
+};
+use futures::TryStreamExt;
+use thiserror::Error;
+
+use crate::retry::delay_s;
+
+/// The worker and what it works with.
+pub struct Worker {
+    /// The world.
+    pub ports: Ports,
+    /// The bucket of manifests and parts.
+    pub work_bucket: String,
+    /// The environment that a command may inherit from.
+    pub inherited: Inherited,
+    /// Runs read lately.
+    pub runs: RunCache,
+}
+
+/// Why a message is to be delivered again.
+#[derive(Debug, Error)]
+pub enum WorkerError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Message(#[from] InvalidMessage),
+    /// Its run could not be read.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
+    /// The manifest could not be read.
+    #[error(transparent)]
+    Manifest(#[from] ReadError),
+    /// The manifest is not one.
+    #[error(transparent)]
+    InvalidManifest(#[from] manifest::InvalidManifest),
+    /// A part could not be looked at, or a message not be sent.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The statistics of a part could not be read.
+    #[error(transparent)]
+    Part(#[from] UploadError),
+    /// The run has no plan yet, though this chunk was sent after it was saved.
+    #[error("run {0} is not planned")]
+    Unplanned(fanfold_domain::RunId),
+}
+
+impl Worker {
+    /// Does the chunk of one message, given as its text.
+    ///
+    /// # Errors
+    /// The message is to be delivered again.
+    pub async fn handle(&self, body: &str) -> Result<(), WorkerError> {
+        let message: ChunkMessage = message::decode(body)?;
+        let run = self.runs.get(&self.ports, &message.run, message.generation).await?;
+        if run.generation != message.generation || !is_worked_on(run.state) {
+            return Ok(());
+        }
+        let plan = run.plan.as_ref().ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?;
+        let chunk = self.chunk(&message).await?;
+        match self.attempt(&run, plan, chunk).await {
+            Ok(sums) => self.complete(message, ChunkEnd::Done(sums)).await,
+            Err(ChunkError::SourceChanged(found)) => {
+                self.complete(message, ChunkEnd::SourceChanged { found: found.to_string() }).await
+            }
+            Err(ChunkError::Permanent(failure)) => self.complete(message, ChunkEnd::Failed(failure)).await,
+            Err(error @ (ChunkError::Process(_) | ChunkError::Port(_))) => {
+                self.retry_or_fail(&run, message, &error).await
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        run: &Run,
+        plan: &Plan,
+        chunk: Chunk,
+    ) -> Result<fanfold_domain::Sums, ChunkError> {
+        let name = format!("{:016x}", self.ports.clock.random());
+        let attempt = Attempt {
+            objects: &*self.ports.objects,
+            run,
+            plan,
+            chunk,
+            work_bucket: &self.work_bucket,
+            name: &name,
+            inherited: &self.inherited,
+        };
+        attempt.run().await
+    }
+
+    async fn chunk(&self, message: &ChunkMessage) -> Result<Chunk, WorkerError> {
+        let name = ObjectName::new(&self.work_bucket, key::manifest(&message.run));
+        let line: ByteRange = manifest::line_range(message.chunk, 1);
+        let stream = self.ports.objects.read(&name, &Pin::default(), line).await?;
+        let bytes = stream.try_collect::<Vec<_>>().await?.concat();
+        let mut chunks = manifest::read_lines(&bytes, message.chunk)?;
+        Ok(chunks.remove(0))
+    }
+
+    async fn retry_or_fail(
+        &self,
+        run: &Run,
+        message: ChunkMessage,
+        error: &ChunkError,
+    ) -> Result<(), WorkerError> {
+        let failed_tries = message.failed_tries + 1;
+        tracing::warn!(run_id = %run.id, chunk = message.chunk.0, failed_tries, %error, "attempt failed");
+        match delay_s(run.stage().retry, failed_tries, self.ports.clock.random()) {
+            Some(delay_s) => {
+                let again = ChunkMessage { failed_tries, ..message };
+                let again = Outgoing { body: encode(&again), delay_s };
+                Ok(self.ports.queues.send(Queue::Chunks, vec![again]).await?)
+            }
+            None => {
+                let failure = Failure::of_chunk(format!("{error} (after {failed_tries} tries)"));
+                let end = self.part_or(run, message.chunk, failure).await?;
+                self.complete(message, end).await
+            }
+        }
+    }
+
+    /// How a chunk ended whose tries are used up: by its part, if there is one, for the last try or another
+    /// may have created it and heard nothing.
+    async fn part_or(&self, run: &Run, chunk: ChunkIndex, failure: Failure) -> Result<ChunkEnd, WorkerError> {
+        let found = end_by_part(&*self.ports.objects, run, &self.work_bucket, chunk).await?;
+        Ok(found.unwrap_or(ChunkEnd::Failed(failure)))
+    }
+
+    async fn complete(&self, message: ChunkMessage, end: ChunkEnd) -> Result<(), WorkerError> {
+        let ChunkMessage { run, stage, generation, chunk, .. } = message;
+        let completion = Completion { run, stage, generation, chunk, end };
+        let outgoing = vec![Outgoing::now(encode(&completion))];
+        Ok(self.ports.queues.send(Queue::Completions, outgoing).await?)
+    }
+}
+
+fn is_worked_on(state: RunState) -> bool {
+    matches!(state, RunState::Planning | RunState::Running)
+}

@@ -1,0 +1,10 @@
+//! The worker: takes a chunk, makes its part, says how it ended.
+//!
+//! A chunk that may yet succeed is sent again with a delay and acknowledged; redelivery is left for crashes.
+//!
+//! Architecture invariant: the worker marks nothing. It sends a completion, and may send it twice.
+
+mod handler;
+mod retry;
+
+pub use handler::{Worker, WorkerError};

@@ -1,0 +1,200 @@
+//! The worker on memory ports: from a chunk's message to its completion.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+use std::collections::BTreeMap;
+
+use fanfold_domain::{
+    ByteRange, Chunk, ChunkIndex, Generation, Grouping, LineEnd, ObjectName, Plan, Run, RunState, key,
+    message::{ChunkEnd, ChunkMessage, Completion, decode, encode},
+    pipeline::{Pipeline, Retry},
+};
+use fanfold_lifecycle::RunCache;
+use fanfold_ports::{
+    Fault, Ledger, Objects, Ports, Queue,
+    contract::sample_run,
+    memory::{Faults, Invocation, MEMORY_EPOCH, MemoryWorld, QueuedMessage, Rates},
+};
+use fanfold_worker::Worker;
+
+const PIPELINE: &str = "pipeline: p\nsource: {prefix: in/, format: lines, max_record: 4B}\n\
+     stages: [{name: s, process: copy, retry: {attempts: 2, backoff: 8s}}]\non_error: {max_bad_records: 1}\n";
+
+/// A world with a run of `source`, whose chunks end at these offsets.
+async fn world(faults: Faults, source: &'static str, ends: &[u64]) -> (MemoryWorld, Run) {
+    let world = MemoryWorld::seeded(0, faults);
+    let head = world.objects.insert("input", "in/a", source);
+    let mut run = sample_run("worked", MEMORY_EPOCH);
+    run.pipeline = Pipeline::parse(PIPELINE).unwrap();
+    run.state = RunState::Running;
+    run.source.object = ObjectName::new("input", "in/a");
+    (run.source.version, run.source.etag, run.source.size_bytes) = (None, head.etag, head.size_bytes);
+    let chunks = u32::try_from(ends.len()).unwrap();
+    run.plan = Some(Plan {
+        grouping: Grouping { chunks, group_chunks: 8 },
+        preamble: ByteRange::new(0, 0),
+        header: None,
+        line_end: LineEnd::Lf,
+    });
+    let mut manifest = String::new();
+    let mut start = 0;
+    for (index, end) in (0..).zip(ends) {
+        Chunk { index: ChunkIndex(index), range: ByteRange::new(start, *end) }.write_line(&mut manifest);
+        start = *end;
+    }
+    world.objects.insert("work", key::manifest(&run.id), manifest);
+    world.ledger.create_run(&run).await.unwrap();
+    (world, run)
+}
+
+fn worker(ports: Ports) -> Worker {
+    Worker { ports, work_bucket: "work".into(), inherited: BTreeMap::new(), runs: RunCache::default() }
+}
+
+fn message(run: &Run, chunk: u32, failed_tries: u32) -> String {
+    let stage = run.stage().name.clone();
+    encode(&ChunkMessage {
+        run: run.id.clone(),
+        stage,
+        generation: Generation(0),
+        chunk: ChunkIndex(chunk),
+        failed_tries,
+    })
+}
+
+fn ends(world: &MemoryWorld) -> Vec<ChunkEnd> {
+    let messages = world.queues.drain(Queue::Completions);
+    messages.iter().map(|message| decode::<Completion>(&message.body).unwrap().end).collect()
+}
+
+fn part(run: &Run, chunk: u32) -> ObjectName {
+    ObjectName::new("work", run.keys().part(ChunkIndex(chunk)))
+}
+
+#[tokio::test]
+async fn a_chunk_becomes_a_part_and_a_completion() {
+    let (world, run) = world(Faults::none(), "a\nb\nc\n", &[4, 6]).await;
+    worker(world.calm_ports()).handle(&message(&run, 1, 0)).await.unwrap();
+    assert_eq!(world.objects.contents(&part(&run, 1)).unwrap(), "c\n");
+    let ended = ends(&world);
+    assert!(
+        matches!(&ended[..], [ChunkEnd::Done(sums)] if sums.records == 1 && sums.bytes_out == 2),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_part_that_exists_is_only_told_of() {
+    let (world, run) = world(Faults::none(), "a\n", &[2]).await;
+    let worker = worker(world.calm_ports());
+    worker.handle(&message(&run, 0, 0)).await.unwrap();
+    let read = world.objects.bytes_read();
+    worker.handle(&message(&run, 0, 0)).await.unwrap();
+    let ended = ends(&world);
+    assert_eq!((ended.len(), &ended[0]), (2, &ended[1]));
+    let statistics = world.objects.keys("work").iter().filter(|key| key.ends_with(".statistics")).count();
+    assert_eq!(statistics, 1);
+    assert!(world.objects.bytes_read() - read < 500, "the manifest's line and the winner's statistics");
+}
+
+#[tokio::test]
+async fn an_ended_run_is_not_worked_on() {
+    let (world, run) = world(Faults::none(), "a\n", &[2]).await;
+    let ended = Run { state: RunState::Cancelled, ..run.clone() };
+    world.ledger.save_run(&ended).await.unwrap();
+    worker(world.calm_ports()).handle(&message(&run, 0, 0)).await.unwrap();
+    assert_eq!((world.objects.contents(&part(&run, 0)), world.queues.pending()), (None, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_message_of_another_version_is_delivered_again() {
+    let (world, run) = world(Faults::none(), "a\n", &[2]).await;
+    let newer = message(&run, 0, 0).replacen("\"v\":1", "\"v\":2", 1);
+    assert!(worker(world.calm_ports()).handle(&newer).await.is_err());
+}
+
+#[tokio::test]
+async fn a_chunk_with_one_bad_record_too_many_fails_at_once_and_keeps_them() {
+    let (world, run) = world(Faults::none(), "long line\nok\nlonger line\n", &[25]).await;
+    worker(world.calm_ports()).handle(&message(&run, 0, 0)).await.unwrap();
+    let ended = ends(&world);
+    let [ChunkEnd::Failed(failure)] = &ended[..] else { panic!("{ended:?}") };
+    assert_eq!((failure.record, failure.offset), (Some(3), Some(13)));
+    let list = ObjectName::new("work", failure.bad_records.as_ref().unwrap());
+    assert_eq!(world.objects.contents(&list).unwrap().iter().filter(|byte| **byte == b'\n').count(), 2);
+}
+
+#[tokio::test]
+async fn a_replaced_source_is_told_of_and_not_tried_again() {
+    let (world, run) = world(Faults::none(), "a\n", &[2]).await;
+    world.objects.insert("input", "in/a", "b\n");
+    worker(world.calm_ports()).handle(&message(&run, 0, 0)).await.unwrap();
+    assert!(matches!(ends(&world)[..], [ChunkEnd::SourceChanged { .. }]));
+}
+
+/// Ports on which nothing that is read of the source comes whole.
+fn broken(world: &MemoryWorld) -> Ports {
+    world.ports(&Invocation::new("worker"))
+}
+
+#[tokio::test]
+async fn a_try_that_failed_is_sent_again_with_a_delay_until_the_last() {
+    // Whatever is read breaks off, the manifest too: so the runs whose manifest came whole are looked at.
+    let mut seen = [false; 2];
+    for seed in 0..200 {
+        let faults = Faults::seeded(seed, Rates { broken_stream: 5_000, ..Rates::NONE });
+        let (world, run) = world(faults, "a\n", &[2]).await;
+        let failed_tries = u32::try_from(seed % 2).unwrap();
+        if worker(broken(&world)).handle(&message(&run, 0, failed_tries)).await.is_err() {
+            continue;
+        }
+        if failed_tries == 0
+            && let [QueuedMessage { queue: Queue::Chunks, body, delay_s, .. }] = &world.queues.pending()[..]
+        {
+            assert_eq!(decode::<ChunkMessage>(body).unwrap().failed_tries, 1);
+            assert!((4..=8).contains(delay_s), "{delay_s}");
+            seen[0] = true;
+        }
+        if let [ChunkEnd::Failed(failure)] = &ends(&world)[..] {
+            assert_eq!(failed_tries, 1);
+            assert!(failure.reason.ends_with("(after 2 tries)"), "{}", failure.reason);
+            seen[1] = true;
+        }
+    }
+    assert_eq!(seen, [true, true]);
+}
+
+#[tokio::test]
+async fn a_chunk_whose_part_exists_is_never_called_failed() {
+    // The part was created and nobody heard of it, at the last try of all.
+    let mut unheard_of = 0;
+    for seed in 0..300 {
+        let faults = Faults::seeded(seed, Rates { lost_answer: 1_500, ..Rates::NONE });
+        let (world, mut run) = world(faults, "a\n", &[2]).await;
+        run.pipeline.stages[0].retry = Retry { attempts: 1, backoff_ms: 0 };
+        world.ledger.save_run(&run).await.unwrap();
+        let fared = worker(broken(&world)).handle(&message(&run, 0, 0)).await;
+        let is_there = world.objects.head(&part(&run, 0), None).await.unwrap().is_some();
+        let ended = ends(&world);
+        assert!(!is_there || !matches!(ended[..], [ChunkEnd::Failed(_)]), "seed {seed}: {ended:?}");
+        unheard_of += u32::from(is_there && fared.is_ok() && !world.faults.dealt().is_empty());
+    }
+    assert!(unheard_of > 5, "{unheard_of}");
+}
+
+#[tokio::test]
+async fn a_part_without_its_statistics_fails_the_chunk_in_the_end() {
+    let (world, run) = world(Faults::none(), "a\n", &[2]).await;
+    world.objects.insert("work", part(&run, 0).key, "a\n");
+    worker(world.calm_ports()).handle(&message(&run, 0, 1)).await.unwrap();
+    let ended = ends(&world);
+    assert!(matches!(&ended[..], [ChunkEnd::Failed(failure)] if failure.reason.contains("must keep both")));
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_read_leaves_the_message() {
+    let (world, run) =
+        world(Faults::seeded(0, Rates { transient: 10_000, ..Rates::NONE }), "a\n", &[2]).await;
+    let error = worker(broken(&world)).handle(&message(&run, 0, 0)).await.unwrap_err();
+    assert!(error.to_string().contains(&Fault::Transient.to_string()), "{error}");
+}

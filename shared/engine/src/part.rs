@@ -1,0 +1,114 @@
+//! Writing an object whose size is not known beforehand: small ones at once, large ones as a multipart
+//! upload, with one upload part in memory either way.
+
+use bytes::Bytes;
+use fanfold_domain::ObjectName;
+use fanfold_ports::{
+    Objects,
+    objects::{Condition, Expected, Metadata, Upload, UploadError, UploadedPart, Written},
+};
+
+use crate::checksum;
+
+/// Bytes of an upload part: 10,000 of them are 78 GiB, more than a chunk's part will be.
+const UPLOAD_PART_BYTES: usize = 8 << 20;
+/// Room for what is appended between two flushes, so that a full buffer is not copied to grow.
+const SLACK_BYTES: usize = 1 << 20;
+
+/// An object being written.
+pub struct PartWriter<'a> {
+    objects: &'a dyn Objects,
+    object: ObjectName,
+    metadata: Metadata,
+    buffer: Vec<u8>,
+    upload: Option<Begun>,
+    written: Expected,
+}
+
+struct Begun {
+    upload: Upload,
+    parts: Vec<UploadedPart>,
+}
+
+impl<'a> PartWriter<'a> {
+    /// Begins to write `object`; nothing is sent before a buffer is full or [`PartWriter::create`].
+    pub fn new(objects: &'a dyn Objects, object: ObjectName, metadata: Metadata) -> Self {
+        let written = Expected { size_bytes: 0, crc64: Some(checksum::crc64(b"")) };
+        Self { objects, object, metadata, buffer: Vec::new(), upload: None, written }
+    }
+
+    /// Bytes taken so far.
+    pub fn size_bytes(&self) -> u64 {
+        self.written.size_bytes + self.buffer.len() as u64
+    }
+
+    /// The buffer to append to; call [`PartWriter::flush`] after every MiB or so.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Sends an upload part if the buffer holds one.
+    ///
+    /// # Errors
+    /// The write failed; [`PartWriter::abandon`] then.
+    pub async fn flush(&mut self) -> Result<(), UploadError> {
+        if self.buffer.len() < UPLOAD_PART_BYTES {
+            return Ok(());
+        }
+        self.send().await
+    }
+
+    /// Creates the object, on a condition: the commit. What was sent is discarded unless that succeeds.
+    ///
+    /// # Errors
+    /// The write failed or may have happened.
+    pub async fn create(mut self, condition: Condition) -> Result<Written, UploadError> {
+        let written = if self.upload.is_some() {
+            self.complete(condition).await
+        } else {
+            let body = Bytes::from(std::mem::take(&mut self.buffer));
+            return Ok(self.objects.put(&self.object, body, condition, &self.metadata).await?);
+        };
+        if !matches!(written, Ok(Written::Stored(_))) {
+            self.abandon().await;
+        }
+        written
+    }
+
+    /// Gives up: what was sent is discarded. Where even that fails, the bucket's lifecycle rule does it.
+    pub async fn abandon(self) {
+        let Some(Begun { upload, .. }) = self.upload else { return };
+        if let Err(error) = self.objects.abort_upload(&upload).await {
+            tracing::warn!(%error, object = %self.object, upload = upload.id, "an upload was left behind");
+        }
+    }
+
+    async fn complete(&mut self, condition: Condition) -> Result<Written, UploadError> {
+        if !self.buffer.is_empty() {
+            self.send().await?;
+        }
+        let Begun { upload, parts } = self.upload.as_ref().expect("an upload is under way");
+        self.objects.complete_upload(upload, parts, condition, self.written).await
+    }
+
+    async fn send(&mut self) -> Result<(), UploadError> {
+        let Begun { upload, parts } = match &mut self.upload {
+            Some(begun) => begun,
+            none => {
+                let upload = self.objects.create_upload(&self.object, &self.metadata).await?;
+                none.insert(Begun { upload, parts: Vec::new() })
+            }
+        };
+        let body = Bytes::from(std::mem::take(&mut self.buffer));
+        let (size, crc64) = (body.len() as u64, checksum::crc64(&body));
+        let number = u32::try_from(parts.len() + 1).unwrap_or(u32::MAX);
+        parts.push(self.objects.upload_part(upload, number, body.clone()).await?);
+        // The same memory again, unless the upload still holds it: its pages are there already.
+        self.buffer = if body.is_unique() { Vec::from(body) } else { Vec::new() };
+        self.buffer.clear();
+        self.buffer.reserve(UPLOAD_PART_BYTES + SLACK_BYTES);
+        self.written.size_bytes += size;
+        self.written.crc64 = self.written.crc64.map(|all| checksum::combine(all, crc64, size));
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! What is done to each record: one small trait, and the builtins behind it.
+
+mod command;
+mod copy;
+mod index;
+mod orders;
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use async_trait::async_trait;
+use fanfold_domain::{ByteRange, LineEnd, Run, pipeline::Process};
+use fanfold_records::Dialect;
+use thiserror::Error;
+
+pub use command::CommandError;
+
+/// One record of the source.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Its bytes without its line end.
+    pub body: &'a [u8],
+    /// Its bytes as they stand in the source, line end included.
+    pub raw: &'a [u8],
+    /// Where it starts, in bytes from the source's first byte.
+    pub offset: u64,
+}
+
+/// Why a record is bad. Made only when one is, so it may cost an allocation.
+pub type Reason = Cow<'static, str>;
+
+/// A bad record that a processor found only after it had taken it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LateVerdict {
+    /// The record's number, from 1, among those that the processor was given.
+    pub record: u64,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// How far a call came that appends to the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step<T> {
+    /// There is more than should be in memory at once: write what was appended, and call again.
+    Again,
+    /// All there was.
+    Done(T),
+}
+
+/// Why a chunk cannot be processed.
+#[derive(Debug, Error)]
+pub enum ProcessError {
+    /// The source's header is not what the processor reads.
+    #[error("{0}")]
+    Header(String),
+    /// A command failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+impl ProcessError {
+    /// Whether another try may end differently.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Header(_) => false,
+            Self::Command(error) => error.may_pass(),
+        }
+    }
+}
+
+/// The work on the records of one chunk (or, in a sequential run, of the whole source), in order.
+///
+/// A processor is record-wise if what it writes for x‖y is what it writes for x followed by what it writes
+/// for y. The builtins are.
+#[async_trait]
+pub trait Processor: Send {
+    /// Takes a record and may append to `out`.
+    ///
+    /// # Errors
+    /// The record is bad: nothing was appended for it.
+    fn record(&mut self, record: Record<'_>, out: &mut Vec<u8>) -> Result<(), Reason>;
+
+    /// Takes bytes between records that are none themselves: blank lines.
+    fn between(&mut self, _raw: &[u8], _out: &mut Vec<u8>) {}
+
+    /// Called after every few records, with room to wait for whatever takes them.
+    async fn flush(&mut self, _out: &mut Vec<u8>) -> Result<Step<()>, ProcessError> {
+        Ok(Step::Done(()))
+    }
+
+    /// Called after the last record, until it is done. Returns the records that turned out to be bad, in
+    /// order, each once.
+    async fn finish(&mut self, _out: &mut Vec<u8>) -> Result<Step<Vec<LateVerdict>>, ProcessError> {
+        Ok(Step::Done(Vec::new()))
+    }
+}
+
+/// Variables of the worker's own environment, as it started; a command is given few of them.
+pub type Inherited = BTreeMap<String, String>;
+
+/// What a processor may know of the chunk that it works on.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    /// The run, with its pipeline and its pinned source.
+    pub run: &'a Run,
+    /// How records and fields are told apart.
+    pub dialect: Dialect,
+    /// The source's header without line end, where it has one.
+    pub header: Option<&'a [u8]>,
+    /// How the source's lines end.
+    pub line_end: LineEnd,
+    /// The chunk's bytes.
+    pub range: ByteRange,
+    /// The chunk's index.
+    pub chunk: u32,
+    /// Names this attempt at the chunk.
+    pub attempt: &'a str,
+    /// Milliseconds that the processor may take.
+    pub timeout_ms: u64,
+    /// The worker's environment.
+    pub inherited: &'a Inherited,
+}
+
+/// Whether the processor looks at the source's header.
+pub fn wants_header(process: &Process) -> bool {
+    matches!(process, Process::Orders { .. } | Process::Command { .. })
+}
+
+/// Makes the processor that the run's stage names.
+///
+/// # Errors
+/// The processor cannot work on such a source, or its command cannot be started.
+pub fn start(context: &Context<'_>) -> Result<Box<dyn Processor>, ProcessError> {
+    Ok(match &context.run.stage().process {
+        Process::Copy => Box::new(copy::Copy),
+        Process::Index => Box::new(index::Index::new(context.dialect)),
+        Process::Orders { .. } => Box::new(orders::Orders::new(context)?),
+        Process::Command { argv, header_on_stdin, credentials } => {
+            Box::new(command::Command::start(context, argv, *header_on_stdin, *credentials)?)
+        }
+    })
+}

@@ -1,0 +1,11 @@
+//! The engine on objects in memory: any split gives what one pass gives.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod attempts;
+mod commands;
+mod orders;
+mod planning;
+mod splitting;
+mod tampered;
+mod world;

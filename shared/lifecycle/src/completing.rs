@@ -1,0 +1,128 @@
+//! Into `completing`, and out of it.
+
+use fanfold_domain::{
+    Generation, RootCount, Run, RunId, RunState, Stamp, Standing,
+    message::{FoldMessage, encode, truncate},
+};
+use fanfold_ports::{Ports, Queue, ledger::Saved, objects::Upload, queues::Outgoing};
+
+use crate::{LifecycleError, TRIES, changed_all_the_time, ending::send_report, fail, read, supersede};
+
+/// Once all groups are folded: fails the run if its sums are out of bounds, else makes it `completing` and
+/// sends the assembly. Does nothing while groups are missing, and nothing in `planning`: the splitter asks
+/// again when all chunks are sent.
+///
+/// # Errors
+/// A read or write failed.
+pub async fn finish_if_full(
+    ports: &Ports,
+    id: &RunId,
+    generation: Generation,
+    root: &RootCount,
+) -> Result<(), LifecycleError> {
+    let run = read(&*ports.ledger, id).await?;
+    let is_full = run.plan.as_ref().is_some_and(|plan| root.is_full(plan.grouping));
+    if !is_full || run.generation != generation {
+        return Ok(());
+    }
+    match run.state {
+        RunState::Running => finish(ports, &run, root).await,
+        RunState::Completing => send_assembly(ports, &run).await,
+        _ => Ok(()),
+    }
+}
+
+async fn finish(ports: &Ports, run: &Run, root: &RootCount) -> Result<(), LifecycleError> {
+    let mut run = run.clone();
+    for _ in 0..TRIES {
+        if let Some(reason) = run.verdict(&root.sums) {
+            fail(ports, &run.id, run.generation, &reason).await?;
+            return Ok(());
+        }
+        let completing =
+            Run { sums: Some(root.sums), ..run.advanced(RunState::Completing, ports.clock.now())? };
+        if ports.ledger.save_run_as_owner(&completing).await? == Saved::Now {
+            tracing::info!(run_id = %run.id, state = %completing.state, "all groups are folded");
+            return send_assembly(ports, &run).await;
+        }
+        // Another was first, or the output has another owner, or the item was changed and the run goes on.
+        let owner = ports.ledger.owner(&run.output).await?;
+        let owns = owner.is_some_and(|owner| owner.run == run.id && owner.epoch == run.epoch);
+        run = read(&*ports.ledger, &run.id).await?;
+        match run.state {
+            RunState::Completing => return send_assembly(ports, &run).await,
+            RunState::Running if owns => {}
+            RunState::Running => {
+                supersede(ports, &run.id, run.generation, "another run took over the output").await?;
+                return Ok(());
+            }
+            _ => return Ok(()),
+        }
+    }
+    Err(changed_all_the_time(&run.id).into())
+}
+
+async fn send_assembly(ports: &Ports, run: &Run) -> Result<(), LifecycleError> {
+    let message = FoldMessage::Assemble { run: run.id.clone(), generation: run.generation };
+    Ok(ports.queues.send(Queue::Folds, vec![Outgoing::now(encode(&message))]).await?)
+}
+
+/// Ends a run whose output is published: aborts its other uploads, then announces it.
+///
+/// # Errors
+/// A read or write failed.
+pub async fn succeed(ports: &Ports, id: &RunId) -> Result<(), LifecycleError> {
+    for _ in 0..TRIES {
+        let run = read(&*ports.ledger, id).await?;
+        if run.state != RunState::Completing {
+            return Ok(());
+        }
+        abort_uploads(ports, &run).await?;
+        let failed = run.sums.is_some_and(|sums| sums.failed_chunks > 0);
+        let state = if failed { RunState::SucceededPartial } else { RunState::Succeeded };
+        let ended = run.advanced(state, ports.clock.now())?;
+        // Saved only if no other assembly recorded an upload since: it would be left behind.
+        if ports.ledger.save_run(&ended).await? == Saved::Now {
+            tracing::info!(run_id = %id, state = %ended.state, "run ended");
+            return Ok(());
+        }
+    }
+    Err(changed_all_the_time(id).into())
+}
+
+/// Ends a `completing` run without its output: aborts every recorded upload, looks whether the output is its
+/// own after all (then it succeeded), and only then ends it as `state`, failed or superseded.
+///
+/// # Errors
+/// A read or write failed.
+pub async fn give_up(ports: &Ports, id: &RunId, state: RunState, reason: &str) -> Result<(), LifecycleError> {
+    for _ in 0..TRIES {
+        let run = read(&*ports.ledger, id).await?;
+        if run.state == RunState::Failed {
+            return send_report(ports, &run).await;
+        }
+        if run.state != RunState::Completing {
+            return Ok(());
+        }
+        abort_uploads(ports, &run).await?;
+        let head = ports.objects.head(&run.output, None).await?;
+        if Stamp::of(&run).judge(head.as_ref().map(|head| &head.metadata)) == Standing::Ours {
+            return succeed(ports, id).await;
+        }
+        // Saved only if no assembly recorded another upload since: that one could still publish.
+        let ended =
+            Run { reason: Some(truncate(reason.to_owned())), ..run.advanced(state, ports.clock.now())? };
+        if ports.ledger.save_run(&ended).await? == Saved::Now {
+            tracing::info!(run_id = %id, state = %ended.state, reason, "run ended");
+            return if state == RunState::Failed { send_report(ports, &ended).await } else { Ok(()) };
+        }
+    }
+    Err(changed_all_the_time(id).into())
+}
+
+async fn abort_uploads(ports: &Ports, run: &Run) -> Result<(), LifecycleError> {
+    for id in &run.uploads {
+        ports.objects.abort_upload(&Upload { object: run.output.clone(), id: id.clone() }).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Ends without an output, from `planning` and `running`.
+
+use fanfold_domain::{
+    Generation, Run, RunId, RunState,
+    message::{FoldMessage, encode, truncate},
+    pipeline::SourceChanged,
+};
+use fanfold_ports::{Ports, Queue, queues::Outgoing};
+
+use crate::{LifecycleError, change};
+
+/// Fails a run of this generation that is planned or running, and has its bad records written. A run that
+/// ended or is completing stays so; one that failed already has its bad records written again, in case that
+/// was not done.
+///
+/// # Errors
+/// A read or write failed.
+pub async fn fail(
+    ports: &Ports,
+    id: &RunId,
+    generation: Generation,
+    reason: &str,
+) -> Result<Run, LifecycleError> {
+    let run = end(ports, id, generation, RunState::Failed, reason).await?;
+    if run.state == RunState::Failed && run.generation == generation {
+        send_report(ports, &run).await?;
+    }
+    Ok(run)
+}
+
+/// Has the bad records of a failed run written, if it came as far as having chunks.
+pub(crate) async fn send_report(ports: &Ports, run: &Run) -> Result<(), LifecycleError> {
+    if run.plan.is_some() {
+        let report = FoldMessage::Report { run: run.id.clone(), generation: run.generation };
+        ports.queues.send(Queue::Folds, vec![Outgoing::now(encode(&report))]).await?;
+    }
+    Ok(())
+}
+
+/// Ends a run of this generation that is planned or running as superseded.
+///
+/// # Errors
+/// A read or write failed.
+pub async fn supersede(
+    ports: &Ports,
+    id: &RunId,
+    generation: Generation,
+    reason: &str,
+) -> Result<Run, LifecycleError> {
+    end(ports, id, generation, RunState::Superseded, reason).await
+}
+
+/// Ends a run whose source is no longer what it pinned: superseded if another run owns the output by now,
+/// else (or if the pipeline says so) failed.
+///
+/// # Errors
+/// A read or write failed.
+pub async fn source_changed(
+    ports: &Ports,
+    run: &Run,
+    generation: Generation,
+    found: &str,
+) -> Result<Run, LifecycleError> {
+    let owner = ports.ledger.owner(&run.output).await?;
+    let newer = owner.filter(|owner| owner.run != run.id && owner.epoch > run.epoch);
+    let may_supersede = run.pipeline.on_error.source_changed == SourceChanged::Supersede;
+    match newer.filter(|_| may_supersede) {
+        Some(newer) => {
+            let reason = format!("the source was replaced; run {} is of the newer one", newer.run);
+            supersede(ports, &run.id, generation, &reason).await
+        }
+        None => {
+            let reason = format!("the source was replaced or removed while it was read: {found}");
+            fail(ports, &run.id, generation, &reason).await
+        }
+    }
+}
+
+async fn end(
+    ports: &Ports,
+    id: &RunId,
+    generation: Generation,
+    state: RunState,
+    reason: &str,
+) -> Result<Run, LifecycleError> {
+    let now = ports.clock.now();
+    let mut ended = false;
+    let run = change(&*ports.ledger, id, |run| {
+        ended = matches!(run.state, RunState::Planning | RunState::Running) && run.generation == generation;
+        if !ended {
+            return Ok(None);
+        }
+        let reason = Some(truncate(reason.to_owned()));
+        Ok(Some(Run { reason, ..run.advanced(state, now)? }))
+    })
+    .await?;
+    if ended {
+        tracing::info!(run_id = %id, state = %run.state, reason, "run ended");
+    }
+    Ok(run)
+}

@@ -1,0 +1,81 @@
+//! Bytes that were written: in one temporary file without a name.
+//!
+//! Memory would not be faster: a new page costs as much there as in the page cache (measured: copying 126 MB
+//! takes 0.21 CPU seconds either way, and 54 MB of memory rather than 150).
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use fanfold_domain::ByteRange;
+
+/// Bytes of one read of a file: what stays in a core's cache until it is processed.
+const READ_BYTES: u64 = 256 << 10;
+
+/// Some bytes of a file, which never change once an extent names them.
+#[derive(Debug, Clone)]
+pub(crate) struct Extent {
+    pub(crate) file: Arc<File>,
+    pub(crate) range: ByteRange,
+}
+
+impl Extent {
+    /// The extent's bytes within `range`, which counts from the extent's start.
+    pub(crate) fn slice(&self, range: ByteRange) -> Self {
+        let start = self.range.start;
+        Self { file: self.file.clone(), range: ByteRange::new(start + range.start, start + range.end) }
+    }
+
+    /// Takes the next piece off the extent's front; `None` when there is none left. `last` is the piece
+    /// before it, whose memory is used again unless somebody still holds it.
+    pub(crate) fn next_piece(&mut self, last: Bytes) -> Option<io::Result<Bytes>> {
+        if self.range.is_empty() {
+            return None;
+        }
+        let start = self.range.start;
+        self.range.start = self.range.end.min(start + READ_BYTES);
+        let len = usize::try_from(self.range.start - start).expect("a piece is small");
+        let mut piece = last.try_into_mut().unwrap_or_default();
+        piece.resize(len, 0);
+        Some(self.file.read_exact_at(&mut piece, start).map(|()| piece.freeze()))
+    }
+
+    /// Writes the extent's bytes to `out`; from file to file inside the kernel.
+    pub(crate) fn write_to(&self, out: &mut File) -> io::Result<()> {
+        let mut from = self.file.try_clone()?;
+        from.seek(SeekFrom::Start(self.range.start))?;
+        let copied = io::copy(&mut from.take(self.range.len()), out)?;
+        if copied == self.range.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+/// Where written bytes are kept.
+#[derive(Debug)]
+pub(crate) struct Store {
+    /// The system removes it when the process ends, however it ends.
+    file: Arc<File>,
+    kept_bytes: AtomicU64,
+}
+
+impl Store {
+    /// A store on the disk of `directory`.
+    pub(crate) fn new(directory: &Path) -> io::Result<Self> {
+        Ok(Self { file: Arc::new(tempfile::tempfile_in(directory)?), kept_bytes: AtomicU64::new(0) })
+    }
+
+    /// Keeps `bytes`.
+    pub(crate) fn keep(&self, bytes: &[u8]) -> io::Result<Extent> {
+        let len = bytes.len() as u64;
+        let start = self.kept_bytes.fetch_add(len, Ordering::Relaxed);
+        self.file.write_all_at(bytes, start)?;
+        Ok(Extent { file: self.file.clone(), range: ByteRange::new(start, start + len) })
+    }
+}

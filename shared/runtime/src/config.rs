@@ -1,0 +1,161 @@
+//! Every environment variable that a function reads, and which function reads which.
+//!
+//! The SDK and the Lambda runtime read their own beside these: `AWS_REGION`, credentials,
+//! `AWS_ENDPOINT_URL`, `AWS_LAMBDA_RUNTIME_API` and the like.
+
+use std::{collections::BTreeMap, fmt};
+
+/// The DynamoDB table of the ledger: its name.
+pub const FANFOLD_LEDGER_TABLE: &str = "FANFOLD_LEDGER_TABLE";
+/// The bucket of parts, manifests and group objects: its name.
+pub const FANFOLD_WORK_BUCKET: &str = "FANFOLD_WORK_BUCKET";
+/// The bucket of outputs, unless a pipeline names another: its name. May be the input bucket.
+pub const FANFOLD_OUTPUT_BUCKET: &str = "FANFOLD_OUTPUT_BUCKET";
+/// The queue `intake`: its URL.
+pub const FANFOLD_INTAKE_QUEUE_URL: &str = "FANFOLD_INTAKE_QUEUE_URL";
+/// The queue `chunks`: its URL.
+pub const FANFOLD_CHUNKS_QUEUE_URL: &str = "FANFOLD_CHUNKS_QUEUE_URL";
+/// The queue `completions`: its URL.
+pub const FANFOLD_COMPLETIONS_QUEUE_URL: &str = "FANFOLD_COMPLETIONS_QUEUE_URL";
+/// The queue `folds`: its URL.
+pub const FANFOLD_FOLDS_QUEUE_URL: &str = "FANFOLD_FOLDS_QUEUE_URL";
+/// The stack's default pipeline: a pipeline document. Optional.
+pub const FANFOLD_DEFAULT_PIPELINE: &str = "FANFOLD_DEFAULT_PIPELINE";
+/// The dead-letter queue of `chunks`: its ARN, by which a dead letter is told from a message.
+pub const FANFOLD_CHUNKS_DEAD_QUEUE_ARN: &str = "FANFOLD_CHUNKS_DEAD_QUEUE_ARN";
+/// The dead-letter queue of `intake`: its ARN.
+pub const FANFOLD_INTAKE_DEAD_QUEUE_ARN: &str = "FANFOLD_INTAKE_DEAD_QUEUE_ARN";
+/// The dead-letter queue of `folds`: its ARN.
+pub const FANFOLD_FOLDS_DEAD_QUEUE_ARN: &str = "FANFOLD_FOLDS_DEAD_QUEUE_ARN";
+/// The dead-letter queue of `completions`: its ARN.
+pub const FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN: &str = "FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN";
+/// The dead-letter queue of EventBridge's target, what never reached `intake`: its ARN.
+pub const FANFOLD_EVENTS_DEAD_QUEUE_ARN: &str = "FANFOLD_EVENTS_DEAD_QUEUE_ARN";
+/// Whether S3 is sent the checksum of a whole object: `on` (the default) or `off`, for an endpoint that does
+/// not know it.
+pub const FANFOLD_S3_WHOLE_CHECKSUM: &str = "FANFOLD_S3_WHOLE_CHECKSUM";
+/// What is logged, as `tracing` filters: `info`, `debug,aws_config=warn`. Every function reads it; optional.
+pub const RUST_LOG: &str = "RUST_LOG";
+
+/// A function of the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Function {
+    /// Plans runs.
+    Splitter,
+    /// Works on chunks.
+    Worker,
+    /// Counts completions.
+    Tracker,
+    /// Folds and assembles.
+    Merger,
+    /// Repairs.
+    Sweeper,
+}
+
+impl fmt::Display for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Splitter => "splitter",
+            Self::Worker => "worker",
+            Self::Tracker => "tracker",
+            Self::Merger => "merger",
+            Self::Sweeper => "sweeper",
+        })
+    }
+}
+
+/// Which function reads which variables, beside [`RUST_LOG`]. A function that reads another one does not
+/// start; a test compares the table with template.yaml.
+pub const READS: &[(Function, &[&str])] = &[
+    (
+        Function::Splitter,
+        &[
+            FANFOLD_LEDGER_TABLE,
+            FANFOLD_WORK_BUCKET,
+            FANFOLD_OUTPUT_BUCKET,
+            FANFOLD_CHUNKS_QUEUE_URL,
+            FANFOLD_FOLDS_QUEUE_URL,
+            FANFOLD_DEFAULT_PIPELINE,
+            FANFOLD_S3_WHOLE_CHECKSUM,
+        ],
+    ),
+    (
+        Function::Worker,
+        &[
+            FANFOLD_LEDGER_TABLE,
+            FANFOLD_WORK_BUCKET,
+            FANFOLD_CHUNKS_QUEUE_URL,
+            FANFOLD_COMPLETIONS_QUEUE_URL,
+            FANFOLD_S3_WHOLE_CHECKSUM,
+        ],
+    ),
+    (
+        Function::Tracker,
+        &[
+            FANFOLD_LEDGER_TABLE,
+            FANFOLD_WORK_BUCKET,
+            FANFOLD_CHUNKS_QUEUE_URL,
+            FANFOLD_FOLDS_QUEUE_URL,
+            FANFOLD_CHUNKS_DEAD_QUEUE_ARN,
+            FANFOLD_S3_WHOLE_CHECKSUM,
+        ],
+    ),
+    (
+        Function::Merger,
+        &[FANFOLD_LEDGER_TABLE, FANFOLD_WORK_BUCKET, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_S3_WHOLE_CHECKSUM],
+    ),
+    (
+        Function::Sweeper,
+        &[
+            FANFOLD_LEDGER_TABLE,
+            FANFOLD_WORK_BUCKET,
+            FANFOLD_INTAKE_QUEUE_URL,
+            FANFOLD_COMPLETIONS_QUEUE_URL,
+            FANFOLD_FOLDS_QUEUE_URL,
+            FANFOLD_INTAKE_DEAD_QUEUE_ARN,
+            FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN,
+            FANFOLD_FOLDS_DEAD_QUEUE_ARN,
+            FANFOLD_EVENTS_DEAD_QUEUE_ARN,
+            FANFOLD_S3_WHOLE_CHECKSUM,
+        ],
+    ),
+];
+
+/// The variables of a function; see [`READS`].
+pub fn reads(function: Function) -> &'static [&'static str] {
+    READS.iter().find(|(of, _)| *of == function).map_or(&[], |(_, variables)| variables)
+}
+
+/// All variables of this process that are UTF-8: what a command of the worker may inherit from.
+pub fn environment() -> BTreeMap<String, String> {
+    let all = std::env::vars_os();
+    all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+/// A variable of this process.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn from_environment(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// The value of [`RUST_LOG`].
+pub(crate) fn log_filter() -> Option<String> {
+    from_environment(RUST_LOG).filter(|filter| !filter.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_has_its_variables_once() {
+        use Function::{Merger, Splitter, Sweeper, Tracker, Worker};
+        for function in [Splitter, Worker, Tracker, Merger, Sweeper] {
+            let mut variables = reads(function).to_vec();
+            assert!(variables.contains(&FANFOLD_LEDGER_TABLE), "{function}");
+            variables.sort_unstable();
+            assert!(variables.windows(2).all(|pair| pair[0] != pair[1]), "{function}");
+            assert_eq!(READS.iter().filter(|(of, _)| *of == function).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What one invocation has to bear besides the plan of faults: latency, a long pause in the middle of a call,
+//! a chunk that kills it, a source that looks different to it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fanfold_ports::{memory::Invocation, objects::ByteStream};
+use futures::StreamExt;
+
+use crate::chance::Chance;
+
+/// A pause of one invocation: in its n-th call, before or after the effect.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pause {
+    pub(crate) at_call: u32,
+    pub(crate) before: bool,
+    pub(crate) ms: u64,
+}
+
+/// What one invocation has to bear.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) invocation: Invocation,
+    pub(crate) chance: Arc<Chance>,
+    pub(crate) calls: AtomicU32,
+    pub(crate) has_latency: bool,
+    pub(crate) pause: Option<Pause>,
+    pub(crate) dies_at_call: Option<u32>,
+    pub(crate) source_is_unreadable: bool,
+    /// Sees other bytes than the others do, by this key.
+    pub(crate) oddity: Option<u64>,
+}
+
+impl Gate {
+    /// Waits before a call's effect; returns the call's number.
+    pub(crate) async fn enter(&self) -> u32 {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        if self.dies_at_call.is_some_and(|at| call >= at) {
+            self.invocation.crash();
+            std::future::pending::<()>().await;
+        }
+        if self.has_latency && self.chance.percent(25) {
+            tokio::time::sleep(Duration::from_millis(self.chance.within(1..40))).await;
+        }
+        self.rest(call, true).await;
+        call
+    }
+
+    /// Waits after a call's effect.
+    pub(crate) async fn leave(&self, call: u32) {
+        self.rest(call, false).await;
+    }
+
+    async fn rest(&self, call: u32, before: bool) {
+        if let Some(pause) = self.pause.filter(|pause| pause.at_call == call && pause.before == before) {
+            tokio::time::sleep(Duration::from_millis(pause.ms)).await;
+        }
+    }
+
+    /// A source's bytes from `start` on, as this invocation sees them: letters are other letters here and
+    /// there, which moves no boundary.
+    pub(crate) fn seen(&self, stream: ByteStream, start: u64) -> ByteStream {
+        let Some(key) = self.oddity else { return stream };
+        let mut at = start;
+        stream
+            .map(move |piece| {
+                piece.map(|bytes| {
+                    let seen: Vec<u8> =
+                        bytes.iter().zip(at..).map(|(byte, at)| odd(*byte, at, key)).collect();
+                    at += bytes.len() as u64;
+                    Bytes::from(seen)
+                })
+            })
+            .boxed()
+    }
+}
+
+fn odd(byte: u8, at: u64, key: u64) -> u8 {
+    let is_other = (at ^ key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61 == 0;
+    if byte.is_ascii_lowercase() && is_other { b'a' + (byte - b'a' + 1) % 26 } else { byte }
+}

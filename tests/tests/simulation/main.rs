@@ -1,0 +1,131 @@
+//! The whole pipeline in one process: the handlers as they are deployed, over memory ports that fail, delay,
+//! repeat, reorder and crash, in virtual time, as a seed has it.
+//!
+//! A failing test names its seed. To play it again, with every step told:
+//!
+//! ```text
+//! FANFOLD_SIM_SEED=123 cargo test -p fanfold-tests --test simulation named_seeds -- --nocapture
+//! ```
+
+mod chance;
+mod check;
+mod driver;
+mod gate;
+mod ports;
+mod record;
+mod scenario;
+mod services;
+mod source;
+mod tally;
+mod truth;
+
+use std::fmt::Write;
+
+use fanfold_ports::memory::Faults;
+use tokio::task::LocalSet;
+
+use crate::{check::check, driver::Driver, ports::lock, scenario::Scenario, tally::Tally};
+
+/// Plays a scenario; what went wrong, with what a person needs to find out why.
+async fn play(scenario: Scenario, faults: Faults, tells_all: bool) -> Result<Driver, String> {
+    let mut driver = Driver::new(scenario, faults);
+    let driven = LocalSet::new().run_until(driver.run()).await;
+    let checked = match driven {
+        Ok(()) => check(&driver).await,
+        Err(wrong) => Err(wrong),
+    };
+    if tells_all {
+        let record = lock(&driver.record);
+        record.trace.iter().for_each(|line| eprintln!("{line}"));
+    }
+    checked.map_err(|wrong| report(&driver, &wrong))?;
+    Ok(driver)
+}
+
+fn report(driver: &Driver, wrong: &str) -> String {
+    let seed = driver.scenario.seed;
+    let mut text = format!("seed {seed}: {wrong}\n");
+    for dealt in driver.world.faults.dealt() {
+        writeln!(text, "  {dealt}").expect("writing to a String cannot fail");
+    }
+    let command = "cargo test -p fanfold-tests --test simulation named_seeds -- --nocapture";
+    write!(text, "replay it with\n  FANFOLD_SIM_SEED={seed} {command}")
+        .expect("writing to a String cannot fail");
+    text
+}
+
+fn play_seed(seed: u64, tells_all: bool) -> Result<Driver, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime needs nothing");
+    runtime.block_on(async {
+        let scenario = Scenario::of(seed);
+        let faults = Faults::seeded(seed, scenario.rates);
+        play(scenario, faults, tells_all).await
+    })
+}
+
+/// Plays seeds from `first` on; panics with the first few that fail.
+fn play_seeds(first: u64, count: u64) -> Tally {
+    let mut tally = Tally::default();
+    let mut wrong: Vec<String> = Vec::new();
+    for seed in first..first + count {
+        match play_seed(seed, false) {
+            Ok(driver) => tally.add(&driver),
+            Err(error) => wrong.push(error),
+        }
+    }
+    let first_lines = wrong.iter().filter_map(|wrong| wrong.lines().next());
+    let list = first_lines.collect::<Vec<_>>().join("\n");
+    let first = wrong.first().map_or("", String::as_str);
+    assert!(wrong.is_empty(), "{} of {count} seeds failed:\n{list}\n\n{first}", wrong.len());
+    tally
+}
+
+#[test]
+fn seeds_0_to_249_keep_every_promise() {
+    play_seeds(0, 250).check();
+}
+
+#[test]
+fn seeds_250_to_499_keep_every_promise() {
+    play_seeds(250, 250).check();
+}
+
+#[test]
+fn seeds_500_to_749_keep_every_promise() {
+    play_seeds(500, 250).check();
+}
+
+#[test]
+fn seeds_750_to_999_keep_every_promise() {
+    play_seeds(750, 250).check();
+}
+
+/// Plays what `FANFOLD_SIM_SEED` names: one seed, with every step told, or seeds `from..to`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a person names the seeds to be played again")]
+fn named_seeds() {
+    let Ok(named) = std::env::var("FANFOLD_SIM_SEED") else { return };
+    let number = |text: &str| text.parse().expect("FANFOLD_SIM_SEED is a number, or two with .. between");
+    if let Some((from, to)) = named.split_once("..") {
+        let tally = play_seeds(number(from), number(to) - number(from));
+        return eprintln!("{tally:#?}");
+    }
+    if let Err(wrong) = play_seed(number(&named), true) {
+        panic!("{wrong}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_any_two_effects_is_healed() {
+    let calm = play(Scenario::small(), Faults::seeded(0, Scenario::small().rates), false).await;
+    let calm = calm.unwrap_or_else(|wrong| panic!("{wrong}"));
+    for point in 0..calm.world.faults.points() {
+        if let Err(wrong) = play(Scenario::small(), Faults::crash_at(point), false).await {
+            panic!("crash at point {point}: {wrong}");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The memory ports as one invocation sees them: through its gate, and watched.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fanfold_domain::{
+    ByteRange, ChunkIndex, Epoch, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId,
+    Sequencer, Sums, message::Failure, pipeline::Pipeline,
+};
+use fanfold_ports::{
+    Fault, Ledger, Objects, PortError, Ports, Queue, Queues,
+    ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken},
+    memory::{Faulty, MemoryWorld},
+    objects::{
+        ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
+        UploadedPart, Written,
+    },
+    queues::Outgoing,
+};
+
+use crate::{
+    gate::Gate,
+    record::Record,
+    scenario::{INPUT, WORK},
+};
+
+/// The record that all invocations of a simulation write.
+pub(crate) type SharedRecord = Arc<Mutex<Record>>;
+
+/// Locks, even after a test panicked with the lock.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The ports of one invocation: faults first, then its gate, then the world, which writes what it sees.
+pub(crate) fn ports(world: &MemoryWorld, record: &SharedRecord, group_chunks: u32, gate: Gate) -> Ports {
+    let invocation = gate.invocation.clone();
+    let watched = Arc::new(Watched { world: world.clone(), record: record.clone(), group_chunks, gate });
+    Ports {
+        objects: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
+        ledger: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
+        queues: Arc::new(Faulty::new(watched, world.faults.clone(), invocation)),
+        clock: Arc::new(world.clock.clone()),
+    }
+}
+
+struct Watched {
+    world: MemoryWorld,
+    record: SharedRecord,
+    group_chunks: u32,
+    gate: Gate,
+}
+
+impl Watched {
+    fn record(&self) -> MutexGuard<'_, Record> {
+        lock(&self.record)
+    }
+
+    /// The run as it is to be stored: groups as small as the simulation wants them. Everyone reads the plan
+    /// from the run's item, so that this is all it takes.
+    fn regrouped(&self, run: &Run) -> Run {
+        let mut run = run.clone();
+        if let Some(plan) = &mut run.plan {
+            plan.grouping.group_chunks = self.group_chunks;
+        }
+        run
+    }
+
+    fn stored(&self, object: &ObjectName, written: &Written, body: Bytes, metadata: &Metadata) {
+        if !matches!(written, Written::Stored(_)) {
+            return;
+        }
+        let mut record = self.record();
+        if object.bucket == WORK {
+            record.work_written(&object.key, body, metadata);
+        } else {
+            record.published(object, body, metadata);
+        }
+    }
+}
+
+#[async_trait]
+impl Objects for Watched {
+    async fn head(
+        &self,
+        object: &ObjectName,
+        version: Option<&str>,
+    ) -> Result<Option<ObjectHead>, PortError> {
+        let call = self.gate.enter().await;
+        let head = self.world.objects.head(object, version).await;
+        self.gate.leave(call).await;
+        head
+    }
+
+    async fn read(&self, object: &ObjectName, pin: &Pin, range: ByteRange) -> Result<ByteStream, ReadError> {
+        let call = self.gate.enter().await;
+        if object.bucket == INPUT && self.gate.source_is_unreadable {
+            return Err(
+                PortError::new(Fault::Transient, "read", object, "a chunk that nobody can read").into()
+            );
+        }
+        let stream = self.world.objects.read(object, pin, range).await;
+        self.gate.leave(call).await;
+        // Headers stay as they are: a header that differs is another matter than a program that does.
+        let is_data = object.bucket == INPUT && range.start > 0;
+        stream.map(|stream| if is_data { self.gate.seen(stream, range.start) } else { stream })
+    }
+
+    async fn put(
+        &self,
+        object: &ObjectName,
+        body: Bytes,
+        condition: Condition,
+        metadata: &Metadata,
+    ) -> Result<Written, PortError> {
+        let call = self.gate.enter().await;
+        let written = self.world.objects.put(object, body.clone(), condition, metadata).await?;
+        self.stored(object, &written, body, metadata);
+        self.gate.leave(call).await;
+        Ok(written)
+    }
+
+    async fn create_upload(&self, object: &ObjectName, metadata: &Metadata) -> Result<Upload, PortError> {
+        let call = self.gate.enter().await;
+        let upload = self.world.objects.create_upload(object, metadata).await?;
+        if let Some(stamp) = fanfold_domain::Stamp::read(metadata) {
+            self.record().uploads.insert(upload.clone(), stamp.run);
+        }
+        self.gate.leave(call).await;
+        Ok(upload)
+    }
+
+    async fn upload_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        body: Bytes,
+    ) -> Result<UploadedPart, UploadError> {
+        let call = self.gate.enter().await;
+        self.record().upload_used(upload);
+        let part = self.world.objects.upload_part(upload, number, body).await;
+        self.gate.leave(call).await;
+        part
+    }
+
+    async fn copy_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        from: &ObjectName,
+        pin: &Pin,
+        range: ByteRange,
+    ) -> Result<UploadedPart, UploadError> {
+        let call = self.gate.enter().await;
+        self.record().upload_used(upload);
+        let part = self.world.objects.copy_part(upload, number, from, pin, range).await;
+        self.gate.leave(call).await;
+        part
+    }
+
+    async fn complete_upload(
+        &self,
+        upload: &Upload,
+        parts: &[UploadedPart],
+        condition: Condition,
+        expected: Expected,
+    ) -> Result<Written, UploadError> {
+        let call = self.gate.enter().await;
+        let object = &upload.object;
+        let written = self.world.objects.complete_upload(upload, parts, condition, expected).await;
+        if let Ok(written @ Written::Stored(_)) = &written {
+            let body = self.world.objects.contents(object).expect("it was stored just now");
+            let head = self.world.objects.head(object, None).await?.expect("it was stored just now");
+            self.stored(object, written, body, &head.metadata);
+        }
+        self.gate.leave(call).await;
+        written
+    }
+
+    async fn abort_upload(&self, upload: &Upload) -> Result<(), PortError> {
+        let call = self.gate.enter().await;
+        let aborted = self.world.objects.abort_upload(upload).await;
+        self.gate.leave(call).await;
+        aborted
+    }
+}
+
+#[async_trait]
+impl Ledger for Watched {
+    async fn create_run(&self, run: &Run) -> Result<Created, PortError> {
+        let call = self.gate.enter().await;
+        let created = self.world.ledger.create_run(run).await?;
+        if created == Created::Now {
+            self.record().run_created(run);
+        }
+        self.gate.leave(call).await;
+        Ok(created)
+    }
+
+    async fn run(&self, id: &RunId, freshness: Freshness) -> Result<Option<Run>, PortError> {
+        let call = self.gate.enter().await;
+        let run = self.world.ledger.run(id, freshness).await;
+        self.gate.leave(call).await;
+        run
+    }
+
+    async fn save_run(&self, run: &Run) -> Result<Saved, PortError> {
+        let call = self.gate.enter().await;
+        let run = self.regrouped(run);
+        let saved = self.world.ledger.save_run(&run).await?;
+        if saved == Saved::Now {
+            self.record().run_saved(&run);
+        }
+        self.gate.leave(call).await;
+        Ok(saved)
+    }
+
+    async fn save_run_as_owner(&self, run: &Run) -> Result<Saved, PortError> {
+        let call = self.gate.enter().await;
+        let run = self.regrouped(run);
+        let saved = self.world.ledger.save_run_as_owner(&run).await?;
+        if saved == Saved::Now {
+            self.record().run_saved(&run);
+        }
+        self.gate.leave(call).await;
+        Ok(saved)
+    }
+
+    async fn unfinished_runs(&self, limit: usize) -> Result<Vec<RunId>, PortError> {
+        let call = self.gate.enter().await;
+        let runs = self.world.ledger.unfinished_runs(limit).await;
+        self.gate.leave(call).await;
+        runs
+    }
+
+    async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError> {
+        self.world.ledger.recent_runs(limit).await
+    }
+
+    async fn take_output(
+        &self,
+        output: &ObjectName,
+        run: &RunId,
+        source: &ObjectName,
+        sequencer: Option<&Sequencer>,
+    ) -> Result<Taken, PortError> {
+        let call = self.gate.enter().await;
+        let taken = self.world.ledger.take_output(output, run, source, sequencer).await?;
+        if let Taken::Owned { ownership: Ownership { epoch: Epoch(epoch), .. }, from } = &taken {
+            let line = format!("run {run} owns the output at epoch {epoch}, taken from {from:?}");
+            self.record().tell(line);
+        }
+        self.gate.leave(call).await;
+        Ok(taken)
+    }
+
+    async fn owner(&self, output: &ObjectName) -> Result<Option<Ownership>, PortError> {
+        let call = self.gate.enter().await;
+        let owner = self.world.ledger.owner(output).await;
+        self.gate.leave(call).await;
+        owner
+    }
+
+    async fn mark(
+        &self,
+        stage: &StageId,
+        group: GroupIndex,
+        marks: &[(ChunkIndex, Mark)],
+    ) -> Result<Marked, PortError> {
+        let call = self.gate.enter().await;
+        let marked = self.world.ledger.mark(stage, group, marks).await?;
+        if matches!(marked, Marked::Now(_)) {
+            self.record().marked(stage, marks);
+        }
+        self.gate.leave(call).await;
+        Ok(marked)
+    }
+
+    async fn hand(&self, stage: &StageId, group: GroupIndex, chunks: &[ChunkIndex]) -> Result<(), PortError> {
+        let call = self.gate.enter().await;
+        self.record().handed(stage, chunks);
+        self.world.ledger.hand(stage, group, chunks).await?;
+        self.gate.leave(call).await;
+        Ok(())
+    }
+
+    async fn group(&self, stage: &StageId, group: GroupIndex) -> Result<GroupCount, PortError> {
+        let call = self.gate.enter().await;
+        let count = self.world.ledger.group(stage, group).await;
+        self.gate.leave(call).await;
+        count
+    }
+
+    async fn mark_folded(
+        &self,
+        stage: &StageId,
+        group: GroupIndex,
+        sums: Sums,
+    ) -> Result<RootCount, PortError> {
+        let call = self.gate.enter().await;
+        let root = self.world.ledger.mark_folded(stage, group, sums).await?;
+        self.record().folded(stage, group);
+        self.gate.leave(call).await;
+        Ok(root)
+    }
+
+    async fn root(&self, stage: &StageId) -> Result<RootCount, PortError> {
+        let call = self.gate.enter().await;
+        let root = self.world.ledger.root(stage).await;
+        self.gate.leave(call).await;
+        root
+    }
+
+    async fn note_failure(
+        &self,
+        stage: &StageId,
+        chunk: ChunkIndex,
+        failure: &Failure,
+    ) -> Result<(), PortError> {
+        let call = self.gate.enter().await;
+        self.record().tell(format!("chunk {chunk} failed: {}", failure.reason));
+        self.world.ledger.note_failure(stage, chunk, failure).await?;
+        self.gate.leave(call).await;
+        Ok(())
+    }
+
+    async fn failures(&self, stage: &StageId, limit: usize) -> Result<Vec<(ChunkIndex, Failure)>, PortError> {
+        let call = self.gate.enter().await;
+        let failures = self.world.ledger.failures(stage, limit).await;
+        self.gate.leave(call).await;
+        failures
+    }
+
+    async fn put_pipeline(&self, pipeline: &Pipeline) -> Result<u32, PortError> {
+        self.world.ledger.put_pipeline(pipeline).await
+    }
+
+    async fn pipelines(&self) -> Result<Vec<KeptPipeline>, PortError> {
+        let call = self.gate.enter().await;
+        let kept = self.world.ledger.pipelines().await;
+        self.gate.leave(call).await;
+        kept
+    }
+}
+
+#[async_trait]
+impl Queues for Watched {
+    async fn send(&self, queue: Queue, messages: Vec<Outgoing>) -> Result<(), PortError> {
+        let call = self.gate.enter().await;
+        self.record().sent(queue, &messages);
+        self.world.queues.send(queue, messages).await?;
+        self.gate.leave(call).await;
+        Ok(())
+    }
+}

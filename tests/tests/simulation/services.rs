@@ -1,0 +1,138 @@
+//! The services, each invocation with ports and a container of its own, as the driver starts them.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+};
+
+use fanfold_domain::pipeline::Pipeline;
+use fanfold_lifecycle::RunCache;
+use fanfold_merger::Merger;
+use fanfold_ports::{Ports, memory::Invocation};
+use fanfold_splitter::Splitter;
+use fanfold_sweeper::{DeadQueue, Sweeper};
+use fanfold_tracker::Tracker;
+use fanfold_worker::Worker;
+
+use crate::{
+    ports::lock,
+    scenario::{OUTPUT, WORK},
+};
+
+/// What an invocation is given.
+#[derive(Debug, Clone)]
+pub(crate) enum Job {
+    Split(String),
+    Work(String),
+    Track(Vec<String>),
+    Merge(String),
+    Sweep,
+    /// A chunk's message that died.
+    DeadChunk(String),
+    /// Another message that died.
+    Dead(DeadQueue, String),
+}
+
+/// How each message of an invocation fared: whether it may be deleted, or why not.
+pub(crate) type Fared = Vec<Result<(), String>>;
+
+/// Containers that are idle, with what they remember of runs.
+#[derive(Debug, Default)]
+pub(crate) struct Containers(Mutex<Vec<RunCache>>);
+
+impl Containers {
+    fn take(&self) -> RunCache {
+        lock(&self.0).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, cache: RunCache) {
+        lock(&self.0).push(cache);
+    }
+}
+
+/// Where workers and trackers leave their memory between invocations.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Fleet {
+    workers: Arc<Containers>,
+    trackers: Arc<Containers>,
+}
+
+impl Fleet {
+    /// Does a job until its end, or until the invocation crashes: then `None`.
+    pub(crate) async fn run(
+        self,
+        job: Job,
+        ports: Ports,
+        invocation: Invocation,
+        stack: Pipeline,
+    ) -> Option<Fared> {
+        match job {
+            Job::Split(body) => {
+                let splitter = Splitter {
+                    ports,
+                    work_bucket: WORK.to_owned(),
+                    output_bucket: OUTPUT.to_owned(),
+                    default_pipeline: Some(stack),
+                };
+                or_crash(&invocation, async { one(splitter.handle(&body).await) }).await
+            }
+            Job::Work(body) => {
+                let runs = self.workers.take();
+                let worker = Worker {
+                    ports,
+                    work_bucket: WORK.to_owned(),
+                    inherited: std::collections::BTreeMap::new(),
+                    runs,
+                };
+                let fared = or_crash(&invocation, async { one(worker.handle(&body).await) }).await;
+                if fared.is_some() {
+                    self.workers.give_back(worker.runs);
+                }
+                fared
+            }
+            Job::Track(bodies) => {
+                let tracker = Tracker { ports, work_bucket: WORK.to_owned(), runs: self.trackers.take() };
+                let fared = or_crash(&invocation, async {
+                    let mut fared: Fared = bodies.iter().map(|_| Ok(())).collect();
+                    for (place, error) in tracker.handle(&bodies).await {
+                        fared[place] = Err(error.to_string());
+                    }
+                    fared
+                })
+                .await;
+                if fared.is_some() {
+                    self.trackers.give_back(tracker.runs);
+                }
+                fared
+            }
+            Job::DeadChunk(body) => {
+                let tracker = Tracker { ports, work_bucket: WORK.to_owned(), runs: self.trackers.take() };
+                or_crash(&invocation, async { one(tracker.handle_dead(&body).await) }).await
+            }
+            Job::Merge(body) => {
+                let merger = Merger { ports, work_bucket: WORK.to_owned() };
+                or_crash(&invocation, async { one(merger.handle(&body).await) }).await
+            }
+            Job::Sweep => {
+                let sweeper = Sweeper { ports, work_bucket: WORK.to_owned() };
+                or_crash(&invocation, async { one(sweeper.sweep().await) }).await
+            }
+            Job::Dead(queue, body) => {
+                let sweeper = Sweeper { ports, work_bucket: WORK.to_owned() };
+                or_crash(&invocation, async { one(sweeper.handle_dead(queue, &body).await) }).await
+            }
+        }
+    }
+}
+
+async fn or_crash(invocation: &Invocation, work: impl Future<Output = Fared>) -> Option<Fared> {
+    tokio::select! {
+        biased;
+        () = invocation.crashed() => None,
+        fared = work => Some(fared),
+    }
+}
+
+fn one<E: std::fmt::Display>(result: Result<(), E>) -> Fared {
+    vec![result.map_err(|error| error.to_string())]
+}

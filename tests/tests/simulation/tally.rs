@@ -1,0 +1,51 @@
+//! How often each kind of ending came about: a simulation that never meets one proves nothing of it.
+
+use std::collections::BTreeMap;
+
+use crate::{driver::Driver, ports::lock};
+
+/// Endings of runs by kind.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(pub(crate) BTreeMap<String, usize>);
+
+impl Tally {
+    pub(crate) fn add(&mut self, driver: &Driver) {
+        for run in lock(&driver.record).runs.values() {
+            let reason = run.reason.as_deref().map_or("", kind);
+            *self.0.entry(format!("{} {reason}", run.state)).or_default() += 1;
+        }
+    }
+
+    /// Some of these come about in any few hundred seeds; if not, the simulation has become too tame.
+    pub(crate) fn check(&self) {
+        for ending in [
+            "succeeded ",
+            "succeeded_partial ",
+            "superseded newer upload",
+            "superseded took over",
+            "failed tries",
+        ] {
+            assert!(self.0.contains_key(ending), "no run ended as {ending:?}: {self:?}");
+        }
+    }
+}
+
+fn kind(reason: &str) -> &'static str {
+    let kinds = [
+        "bad records in this chunk",
+        "bad records of",
+        "worker died",
+        "tries",
+        "chunks failed",
+        "source was replaced",
+        "at its deadline",
+        "within an hour",
+        "cannot be folded",
+        "cannot be assembled",
+        "could not be folded",
+        "could not be assembled",
+        "took over",
+        "newer upload",
+    ];
+    kinds.into_iter().find(|kind| reason.contains(kind)).unwrap_or("for another reason")
+}

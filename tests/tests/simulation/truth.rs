@@ -1,0 +1,191 @@
+//! What a run must have come to: computed from its source by one sequential pass, with no services at all.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fanfold_domain::{
+    ByteRange, Chunk, ChunkIndex, ObjectName, Run, Sums,
+    pipeline::{MergeHeader, Process},
+};
+use fanfold_engine::{bad::BadRecord, chunk::Attempt};
+use fanfold_ports::{
+    Objects, PortError,
+    memory::{MemoryClock, MemoryObjects},
+    objects::{
+        ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
+        UploadedPart, Written,
+    },
+};
+use futures::{StreamExt, stream};
+
+use crate::scenario::WORK;
+
+/// What a sequential pass gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Truth {
+    pub(crate) output: Vec<u8>,
+    pub(crate) errors: Vec<BadRecord>,
+    pub(crate) sums: Sums,
+}
+
+/// Goes through the chunks of `run` in order, those in `failed` left out; neighbours are one pass.
+pub(crate) async fn truth(
+    run: &Run,
+    source: &Bytes,
+    chunks: &[Chunk],
+    failed: &dyn Fn(ChunkIndex) -> bool,
+) -> Truth {
+    let mut truth = Truth { output: header(run, source), errors: Vec::new(), sums: Sums::default() };
+    let mut before = Some(0);
+    let mut at = 0;
+    while at < chunks.len() {
+        if failed(chunks[at].index) {
+            truth.sums.failed_chunks += 1;
+            before = None;
+            at += 1;
+            continue;
+        }
+        let last = (at..chunks.len()).take_while(|next| !failed(chunks[*next].index)).last().unwrap_or(at);
+        let range = ByteRange::new(chunks[at].range.start, chunks[last].range.end);
+        let Truth { output, errors, sums } = pass(run, source, range).await;
+        truth.output.extend(output);
+        truth.errors.extend(errors.into_iter().map(|bad| renumbered(bad, before)));
+        truth.sums += sums;
+        before = before.map(|before| before + sums.records);
+        at = last + 1;
+    }
+    truth.sums.bytes_out = truth.output.len() as u64;
+    truth
+}
+
+/// A bad record with its number moved, or taken away.
+pub(crate) fn renumbered(bad: BadRecord, before: Option<u64>) -> BadRecord {
+    BadRecord { record: before.zip(bad.record).map(|(before, record)| before + record), ..bad }
+}
+
+/// Reads a list of bad records.
+pub(crate) fn read_errors(bytes: &[u8]) -> Vec<BadRecord> {
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).expect("a list has bad records only")).collect()
+}
+
+/// What the output begins with.
+pub(crate) fn header(run: &Run, source: &Bytes) -> Vec<u8> {
+    let preamble = run.plan.as_ref().map_or(0..0, |plan| {
+        usize::try_from(plan.preamble.start).expect("small")
+            ..usize::try_from(plan.preamble.end).expect("small")
+    });
+    match &run.pipeline.merge.header {
+        MergeHeader::Literal(line) => format!("{line}\n").into_bytes(),
+        MergeHeader::Input => source[preamble].to_vec(),
+        // `copy` gives all bytes back, a byte order mark too.
+        MergeHeader::None if run.stage().process == Process::Copy && !run.pipeline.source.has_header() => {
+            source[preamble].to_vec()
+        }
+        MergeHeader::None => Vec::new(),
+    }
+}
+
+/// One pass over a range, as one chunk, with nothing else in the world.
+pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
+    let mut run = run.clone();
+    run.pipeline.on_error.max_bad_records = u64::MAX;
+    let plan = run.plan.clone().expect("it is planned");
+    let objects = Alone {
+        source: run.source.object.clone(),
+        bytes: source.clone(),
+        others: Arc::new(MemoryObjects::new(MemoryClock::seeded(0))),
+    };
+    let chunk = Chunk { index: ChunkIndex(0), range };
+    let attempt = Attempt {
+        objects: &objects,
+        run: &run,
+        plan: &plan,
+        chunk,
+        work_bucket: WORK,
+        name: "alone",
+        inherited: &BTreeMap::new(),
+    };
+    let sums = attempt.run().await.expect("nothing fails");
+    let read = |key| objects.others.contents(&ObjectName::new(WORK, key)).unwrap_or_default();
+    Truth {
+        output: read(run.keys().part(chunk.index)).to_vec(),
+        errors: read_errors(&read(run.keys().bad_records(chunk.index, "alone"))),
+        sums,
+    }
+}
+
+/// A store of one source, whatever it is pinned to, and of what is written beside it.
+struct Alone {
+    source: ObjectName,
+    bytes: Bytes,
+    others: Arc<MemoryObjects>,
+}
+
+#[async_trait]
+impl Objects for Alone {
+    async fn head(
+        &self,
+        object: &ObjectName,
+        version: Option<&str>,
+    ) -> Result<Option<ObjectHead>, PortError> {
+        self.others.head(object, version).await
+    }
+
+    async fn read(&self, object: &ObjectName, pin: &Pin, range: ByteRange) -> Result<ByteStream, ReadError> {
+        if *object != self.source {
+            return self.others.read(object, pin, range).await;
+        }
+        let at = |offset| usize::try_from(offset).expect("small");
+        Ok(stream::iter([Ok(self.bytes.slice(at(range.start)..at(range.end)))]).boxed())
+    }
+
+    async fn put(
+        &self,
+        object: &ObjectName,
+        body: Bytes,
+        condition: Condition,
+        metadata: &Metadata,
+    ) -> Result<Written, PortError> {
+        self.others.put(object, body, condition, metadata).await
+    }
+
+    async fn create_upload(&self, object: &ObjectName, metadata: &Metadata) -> Result<Upload, PortError> {
+        self.others.create_upload(object, metadata).await
+    }
+
+    async fn upload_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        body: Bytes,
+    ) -> Result<UploadedPart, UploadError> {
+        self.others.upload_part(upload, number, body).await
+    }
+
+    async fn copy_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        from: &ObjectName,
+        pin: &Pin,
+        range: ByteRange,
+    ) -> Result<UploadedPart, UploadError> {
+        self.others.copy_part(upload, number, from, pin, range).await
+    }
+
+    async fn complete_upload(
+        &self,
+        upload: &Upload,
+        parts: &[UploadedPart],
+        condition: Condition,
+        expected: Expected,
+    ) -> Result<Written, UploadError> {
+        self.others.complete_upload(upload, parts, condition, expected).await
+    }
+
+    async fn abort_upload(&self, upload: &Upload) -> Result<(), PortError> {
+        self.others.abort_upload(upload).await
+    }
+}

@@ -1,0 +1,133 @@
+//! The deployed stack, as a user sees it.
+
+use fanfold_aws::{Aws, QueueUrls, Settings};
+use fanfold_domain::{ETag, ObjectName, Run, pipeline::Pipeline};
+use fanfold_ports::{
+    Clock, Ports, Queue,
+    ledger::Freshness,
+    objects::{Condition, Metadata, ObjectHead, Pin, Written},
+    queues::Outgoing,
+};
+use futures::TryStreamExt;
+use serde_json::json;
+
+/// The longest that a test waits for anything, in milliseconds: a hang fails, a busy machine does not.
+const PATIENCE_MS: u64 = 180_000;
+const LOOK_EVERY_MS: u64 = 100;
+
+/// The deployed stack.
+pub(crate) struct Stack {
+    ports: Ports,
+    input_bucket: String,
+}
+
+#[expect(clippy::disallowed_methods, reason = "what scripts/test says of the stack it deployed")]
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by scripts/test"))
+}
+
+impl Stack {
+    pub(crate) async fn connect() -> Self {
+        let queues = QueueUrls { intake: Some(variable("FANFOLD_INTAKE_QUEUE_URL")), ..QueueUrls::default() };
+        let aws = Aws::connect(Settings { endpoint: None, whole_checksum: false }).await;
+        let ports = aws.ports(variable("FANFOLD_LEDGER_TABLE"), queues);
+        Self { ports, input_bucket: variable("FANFOLD_INPUT_BUCKET") }
+    }
+
+    pub(crate) async fn apply(&self, pipeline: &Pipeline) {
+        self.ports.ledger.put_pipeline(pipeline).await.expect("the pipeline was kept");
+    }
+
+    pub(crate) async fn upload(&self, key: &str, body: &[u8]) -> ETag {
+        let object = ObjectName::new(&self.input_bucket, key);
+        let body = body.to_vec().into();
+        let written = self.ports.objects.put(&object, body, Condition::Always, &Metadata::new()).await;
+        match written.expect("the upload was answered") {
+            Written::Stored(etag) => etag,
+            other => panic!("{key} was not uploaded: {other:?}"),
+        }
+    }
+
+    /// Uploads, and waits for the end of the run that this starts.
+    pub(crate) async fn run_of(&self, key: &str, body: &[u8]) -> Run {
+        let etag = self.upload(key, body).await;
+        let begun = self.begun(key, &etag).await;
+        self.ended(&begun).await
+    }
+
+    /// Waits until a run of this upload has its first chunks under way.
+    pub(crate) async fn begun(&self, key: &str, etag: &ETag) -> Run {
+        self.until(&format!("a run of {key}"), async || {
+            let runs = self.runs_of(key).await;
+            runs.into_iter()
+                .find(|run| run.source.etag == *etag && (run.plan.is_some() || run.state.has_ended()))
+        })
+        .await
+    }
+
+    pub(crate) async fn ended(&self, run: &Run) -> Run {
+        self.until(&format!("the end of run {} of {}", run.id, run.source.object), async || {
+            Some(self.run(run).await).filter(|run| run.state.has_ended())
+        })
+        .await
+    }
+
+    pub(crate) async fn run(&self, run: &Run) -> Run {
+        let found = self.ports.ledger.run(&run.id, Freshness::Consistent).await.expect("the ledger answered");
+        found.expect("a run that was seen is there")
+    }
+
+    pub(crate) async fn runs_of(&self, key: &str) -> Vec<Run> {
+        let recent = self.ports.ledger.recent_runs(100).await.expect("the ledger answered");
+        recent.into_iter().filter(|run| run.source.object.key == key).collect()
+    }
+
+    pub(crate) async fn head(&self, object: &ObjectName) -> Option<ObjectHead> {
+        self.ports.objects.head(object, None).await.expect("the object store answered")
+    }
+
+    pub(crate) async fn read(&self, object: &ObjectName) -> Option<Vec<u8>> {
+        let size = self.head(object).await?.size_bytes;
+        if size == 0 {
+            return Some(Vec::new());
+        }
+        let range = fanfold_domain::ByteRange::new(0, size);
+        let stream = self.ports.objects.read(object, &Pin::default(), range).await.expect("it can be read");
+        Some(stream.try_collect::<Vec<_>>().await.expect("all of it came").concat())
+    }
+
+    /// Sends S3's event of a run's upload once more, as EventBridge may.
+    pub(crate) async fn send_event_again(&self, run: &Run) {
+        let source = &run.source;
+        let mut object = json!({
+            "key": source.object.key, "size": source.size_bytes, "etag": source.etag,
+            "sequencer": run.sequencer,
+        });
+        if let Some(version) = &source.version {
+            object["version-id"] = json!(version);
+        }
+        let event = json!({
+            "version": "0", "source": "aws.s3", "detail-type": "Object Created",
+            "detail": { "bucket": { "name": source.object.bucket }, "object": object },
+        });
+        let message = vec![Outgoing::now(event.to_string())];
+        self.ports.queues.send(Queue::Intake, message).await.expect("the queue took it");
+    }
+
+    /// Time in which a wrong reaction would show.
+    pub(crate) async fn settle(&self) {
+        self.ports.clock.sleep_ms(3_000).await;
+    }
+
+    async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        let clock: &dyn Clock = &*self.ports.clock;
+        let since = clock.now();
+        while clock.now().ms_since(since) < PATIENCE_MS {
+            if let Some(found) = look().await {
+                return found;
+            }
+            clock.sleep_ms(LOOK_EVERY_MS).await;
+        }
+        panic!("waited in vain for {what}");
+    }
+}

@@ -1,0 +1,139 @@
+"""`scripts/bench`: CPU seconds of all processes, wall seconds, and the most memory one of them held."""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .settings import PROJECT, cache, fail
+
+PIPELINES = {
+    "orders": {"pipeline": "orders", "source": {"format": "csv", "header": True}, "split": {"records": 30000},
+               "stages": [{"name": "confirm", "process": "orders"}], "merge": {"header": "orderid,confirmationid"}},
+    "copy": {"pipeline": "copy", "source": {"format": "csv", "header": True}, "split": {"size": "4MiB"},
+             "stages": [{"name": "copy", "process": "copy"}]},
+    "index": {"pipeline": "index", "source": {"format": "jsonl"}, "split": {"size": "4MiB"},
+              "stages": [{"name": "index", "process": "index"}]},
+    "lines": {"pipeline": "lines", "source": {"format": "lines"}, "split": {"size": "64MiB"},
+              "stages": [{"name": "copy", "process": "copy"}]},
+}
+PYTHON = """
+import csv, sys, uuid
+with open(sys.argv[1], newline="") as source, open(sys.argv[2], "w") as out:
+    rows = csv.reader(source)
+    next(rows)
+    out.write("orderid,confirmationid\\n")
+    for number, row in enumerate(rows):
+        out.write(f"{row[6]},{uuid.uuid5(uuid.NAMESPACE_OID, str(number))}\\n")
+"""
+
+
+@dataclass
+class Figure:
+    """What one command took: the median of some runs."""
+
+    name: str
+    records: int
+    bytes: int
+    cpu_s: float
+    wall_s: float
+    rss_mib: float
+
+    def row(self) -> str:
+        rate = self.records / self.cpu_s if self.cpu_s else 0
+        return (f"| {self.name} | {self.cpu_s:.2f} | {self.wall_s:.2f} | {rate / 1e6:.2f} "
+                f"| {self.bytes / self.cpu_s / 1e9:.2f} | {self.rss_mib:.0f} |")
+
+
+class Bench:
+    def __init__(self, records: int, runs: int, work: Path):
+        self.records, self.runs, self.work = records, runs, work
+        self.figures: list[Figure] = []
+        target = Path(os.environ.setdefault("CARGO_TARGET_DIR", str(cache() / "target")))
+        self.programs = target / "release"
+        build = ["cargo", "build", "--locked", "--release", "--bins", "-p", "fanfold-cli", "-p", "fanfold-tests"]
+        if subprocess.run(build, cwd=PROJECT).returncode != 0:
+            fail("the build failed")
+        for name, document in PIPELINES.items():
+            (work / f"{name}.yaml").write_text(json.dumps(document))
+
+    def data(self, style: str) -> Path:
+        path = self.work / f"{style}-{self.records}"
+        if not path.exists():
+            command = [self.programs / "fanfold-sales", "--records", str(self.records), "--style", style, path]
+            subprocess.run(command, check=True)
+        path.read_bytes()  # into the page cache
+        return path
+
+    def measure(self, name: str, source: Path, *command: object) -> None:
+        samples = [once([str(word) for word in command], self.work) for _ in range(self.runs)]
+        middle = lambda place: statistics.median(sample[place] for sample in samples)  # noqa: E731
+        figure = Figure(name, self.records, source.stat().st_size, middle(0), middle(1), middle(2))
+        self.figures.append(figure)
+        print(figure.row(), flush=True)
+
+    def local(self, name: str, pipeline: str, source: Path, *options: str) -> None:
+        out = self.work / "out"
+        command = [self.programs / "fanfold", "local", source, "--pipeline", self.work / f"{pipeline}.yaml"]
+        self.measure(name, source, *command, "--output", out, *options)
+
+    def plan(self, name: str, pipeline: str, source: Path) -> None:
+        command = [self.programs / "fanfold", "plan", source, "--pipeline", self.work / f"{pipeline}.yaml"]
+        self.measure(name, source, *command)
+        said = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
+        print(f"  reads {100 * said['bytes_read'] / source.stat().st_size:.4f} % of the file", flush=True)
+
+    def parallel(self, source: Path) -> None:
+        """The usual way: cut by bytes at line ends, and hope that no field has one."""
+        if not shutil.which("parallel"):
+            print("  GNU parallel is not installed: not measured", flush=True)
+            return
+        script = self.work / "confirm.py"
+        script.write_text("import csv,sys,uuid\nfor row in csv.reader(sys.stdin):\n"
+                          "    print(f'{row[6]},{uuid.uuid5(uuid.NAMESPACE_OID, row[6])}')\n")
+        shell = (f"tail -n +2 {source} > {self.work}/body && parallel --pipepart --block 4M -k "
+                 f"-a {self.work}/body {sys.executable} {script} > {self.work}/out")
+        self.measure("GNU parallel --pipepart and Python", source, "bash", "-c", shell)
+
+
+def once(command: list[str], work: Path) -> tuple[float, float, float]:
+    """CPU seconds, wall seconds and MiB of the largest process of one run."""
+    began = time.monotonic()
+    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=[
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0), (os.POSIX_SPAWN_OPEN, 2, work / "stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)])
+    _, status, used = os.wait4(pid, 0)
+    if status != 0:
+        fail(f"{command[0]} failed: {(work / 'stderr').read_text()}")
+    return used.ru_utime + used.ru_stime, time.monotonic() - began, used.ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("scripts/bench", description="Fanfold beside what a user would do without it.")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="records to generate (1000000)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each command; the median counts (5)")
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    arguments = parser.parse_args()
+    work = cache() / "bench"
+    work.mkdir(parents=True, exist_ok=True)
+    bench = Bench(arguments.rows, arguments.runs, work)
+    plain, quoted, jsonl = (bench.data(style) for style in ("plain", "quoted", "jsonl"))
+    print("| command | CPU s | wall s | M records a CPU s | GB a CPU s | MiB |\n|---|---|---|---|---|---|", flush=True)
+    for name, source in (("plain", plain), ("quoted", quoted)):
+        bench.local(f"fanfold local, orders, {name}", "orders", source)
+        bench.local(f"fanfold local --sequential, orders, {name}", "orders", source, "--sequential")
+        bench.local(f"fanfold local, copy, {name}", "copy", source)
+        bench.plan(f"fanfold plan by records, {name}", "orders", source)
+    bench.local("fanfold local, index, jsonl", "index", jsonl)
+    bench.plan("fanfold plan by size, lines", "lines", jsonl)
+    for name, source in (("plain", plain), ("quoted", quoted)):
+        bench.measure(f"csv crate, one pass, {name}", source, bench.programs / "fanfold-baseline", source, work / "out")
+    bench.measure("Python csv, one pass, quoted", quoted, sys.executable, "-c", PYTHON, quoted, work / "out")
+    bench.parallel(plain)
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(figure) for figure in bench.figures], indent=2) + "\n")

@@ -1,0 +1,130 @@
+"""`scripts/demo`: the main job, watched."""
+
+import argparse
+import filecmp
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from . import venvs
+from .commands import outputs, variable
+from .settings import PROJECT, STATE, cache, client_environment, fail
+from .server import port
+
+PROGRAMS = ["cli", "tests", "splitter", "worker", "tracker", "merger", "sweeper"]
+PIPELINE = PROJECT / "events" / "orders.yaml"
+POLL_S = 0.1
+ENDED = {"succeeded", "succeeded_partial", "failed", "cancelled", "superseded"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("scripts/demo", description="The main job on a local AWS, from nothing.")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="records to generate (1000000)")
+    parser.add_argument("--style", choices=["plain", "quoted"], default="quoted", help="how they are written (quoted)")
+    arguments = parser.parse_args()
+    target = build()
+    step("stack", [PROJECT / "scripts" / "stack", "up"])
+    work = STATE / "demo"
+    work.mkdir(exist_ok=True)
+    source = work / f"sales-{arguments.rows}-{arguments.style}-{os.getpid()}.csv"
+    sales = [target / "fanfold-sales", "--records", str(arguments.rows), "--style", arguments.style, source]
+    step("generate", sales)
+    run, seconds = follow(target, source)
+    compare(target, source, run, work)
+    print_summary(run, seconds)
+
+
+def build() -> Path:
+    """One release build for all functions and the command line."""
+    target = Path(os.environ.setdefault("CARGO_TARGET_DIR", str(cache() / "target")))
+    packages = [word for name in PROGRAMS for word in ("--package", f"fanfold-{name}")]
+    step("build", ["cargo", "build", "--locked", "--release", "--bins", *packages])
+    step("package", [PROJECT / "scripts" / "build"])
+    return target / "release"
+
+
+def step(name: str, command: list) -> None:
+    began = time.monotonic()
+    print(f"-- {name}", flush=True)
+    done = subprocess.run([str(word) for word in command], cwd=PROJECT)
+    if done.returncode != 0:
+        fail(f"{name} failed (exit status {done.returncode})")
+    print(f"   {time.monotonic() - began:.1f} s", flush=True)
+
+
+def environment() -> dict[str, str]:
+    names = {variable(name): value for name, value in outputs().items()}
+    return client_environment(port()) | names | {"FANFOLD_S3_WHOLE_CHECKSUM": "off"}
+
+
+def objects(*words: object) -> str:
+    """An ordinary S3 client, in the environment that has one."""
+    command = [venvs.python_of("client"), PROJECT / "scripts" / "local" / "objects.py", *words]
+    done = subprocess.run([str(word) for word in command], env=environment(), capture_output=True, text=True)
+    if done.returncode != 0:
+        fail(f"the S3 client failed: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def fanfold(target: Path, *words: object) -> str:
+    command = [str(target / "fanfold"), *map(str, words)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    if done.returncode != 0:
+        fail(done.stderr.strip())
+    return done.stdout
+
+
+def follow(target: Path, source: Path) -> tuple[dict, float]:
+    """Uploads the source and shows its run until that ends; the run, and seconds from the upload's end on."""
+    bucket = outputs()["InputBucket"]
+    print("-- upload", flush=True)
+    objects("upload", source, bucket, source.name)
+    began = time.monotonic()
+    run = None
+    while time.monotonic() - began < 600:
+        recent = [json.loads(line) for line in fanfold(target, "runs", "--limit", 20, "--json").splitlines()]
+        run = next((run for run in recent if run["source"]["object"]["key"] == source.name), None)
+        if run:
+            shown = json.loads(fanfold(target, "show", run["id"], "--json"))
+            progress = shown["progress"]
+            print(f"\r   {run['state']:<10} {progress['done']}/{progress['chunks']} chunks", end="", flush=True)
+            if shown["run"]["state"] in ENDED:
+                print()
+                if shown["run"]["state"] != "succeeded":
+                    fail(f"the run ended {shown['run']['state']}: {shown['run']['reason']}")
+                return shown, time.monotonic() - began
+        time.sleep(POLL_S)
+    fail("the run did not end within 10 minutes")
+
+
+def compare(target: Path, source: Path, shown: dict, work: Path) -> None:
+    """Fetches the output, and compares it with one sequential pass on this machine, byte for byte."""
+    print("-- compare", flush=True)
+    run = shown["run"]
+    fetched, sequential = work / "output", work / "sequential"
+    objects("download", run["output"]["bucket"], run["output"]["key"], fetched)
+    pin = run["source"]
+    name = f"s3://{pin['object']['bucket']}/{pin['object']['key']}@{pin['version'] or pin['etag']}"
+    began = time.monotonic()
+    fanfold(target, "local", source, "--pipeline", PIPELINE, "--sequential", "--source", name, "--output", sequential)
+    print(f"   one sequential pass: {time.monotonic() - began:.1f} s")
+    if not filecmp.cmp(fetched, sequential, shallow=False):
+        fail(f"the output differs from a sequential pass: compare {fetched} with {sequential}")
+    print(f"   the output is byte for byte that of a sequential pass ({fetched.stat().st_size} bytes)")
+    for file in (source, fetched, sequential):
+        file.unlink()
+
+
+def print_summary(shown: dict, seconds: float) -> None:
+    run, progress = shown["run"], shown["progress"]
+    sums = progress["sums"]
+    print("-- done")
+    print(f"   run        {run['id']}")
+    print(f"   records    {sums['records']}, {sums['bad_records']} of them bad")
+    print(f"   chunks     {progress['chunks']} in {progress['groups']} groups")
+    print(f"   in, out    {sums['bytes_in']} bytes, {run['sums']['bytes_out']} bytes")
+    print(f"   run took   {(run['updated_at'] - run['created_at']) / 1000:.1f} s; {seconds:.1f} s from upload to output")
+    sys.stdout.flush()

@@ -14,7 +14,6 @@ from .commands import outputs, variable
 from .settings import PROJECT, STATE, cache, client_environment, fail
 from .server import port
 
-PROGRAMS = ["cli", "tests", "splitter", "worker", "tracker", "merger", "sweeper"]
 PIPELINE = PROJECT / "events" / "orders.yaml"
 POLL_S = 0.1
 ENDED = {"succeeded", "succeeded_partial", "failed", "cancelled", "superseded"}
@@ -38,12 +37,10 @@ def main() -> None:
 
 
 def build() -> Path:
-    """One release build for all functions and the command line."""
+    """One build for all functions and the command line; where its programs are."""
     target = Path(os.environ.setdefault("CARGO_TARGET_DIR", str(cache() / "target")))
-    packages = [word for name in PROGRAMS for word in ("--package", f"fanfold-{name}")]
-    step("build", ["cargo", "build", "--locked", "--release", "--bins", *packages])
-    step("package", [PROJECT / "scripts" / "build"])
-    return target / "release"
+    step("build", [PROJECT / "scripts" / "build"])
+    return target / ("release" if os.environ.get("FANFOLD_PROFILE", "release") == "release" else "debug")
 
 
 def step(name: str, command: list) -> None:

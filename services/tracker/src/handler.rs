@@ -161,11 +161,15 @@ impl Tracker {
         received: Vec<Received>,
     ) -> Result<(), TrackerError> {
         let mut marks: BTreeMap<ChunkIndex, Mark> = BTreeMap::new();
+        let mut spoiled = None;
         for (_, Completion { chunk, end, .. }) in received {
             let mark = match end {
                 ChunkEnd::Done(sums) => Mark::Done(sums),
                 ChunkEnd::Failed(failure) => {
                     self.ports.ledger.note_failure(stage, chunk, &failure).await?;
+                    if failure.bad_records.is_some() {
+                        spoiled = Some(format!("chunk {chunk}: {}", failure.reason));
+                    }
                     Mark::Failed
                 }
                 ChunkEnd::SourceChanged { .. } => continue,
@@ -178,6 +182,11 @@ impl Tracker {
         let mut count = GroupCount::default();
         for marks in marks.chunks(MAX_MARKS) {
             count = self.mark(stage, group, marks.to_vec()).await?;
+        }
+        // A chunk with more bad records than the run may have is no failed chunk that could be tolerated.
+        if let Some(reason) = spoiled {
+            fail(&self.ports, &run.id, run.generation, &reason).await?;
+            return Ok(());
         }
         let unhanded: Vec<ChunkIndex> =
             chunks.into_iter().filter(|chunk| !count.handed.contains(chunk)).collect();

@@ -153,6 +153,19 @@ async fn a_failed_chunk_fails_the_run_with_its_reason_and_releases_nothing() {
 }
 
 #[tokio::test]
+async fn a_chunk_with_too_many_bad_records_fails_the_run_even_if_failed_chunks_are_tolerated() {
+    let (_, _, mut run) = running(4, 8).await;
+    run.pipeline.on_error.tolerate_failed_chunks = Tolerance::Count(4);
+    let (world, tracker, run) = created(run).await;
+    let list = Some("runs/list".to_owned());
+    let failure = Failure { bad_records: list, ..Failure::of_chunk("3 bad records") };
+    assert!(tracker.handle(&[ended(&run, 1, ChunkEnd::Failed(failure))]).await.is_empty());
+    let run = now(&world, &run).await;
+    assert_eq!((run.state, run.reason.as_deref()), (RunState::Failed, Some("chunk 1: 3 bad records")));
+    assert!(released(&world).is_empty());
+}
+
+#[tokio::test]
 async fn a_tolerated_chunk_releases_and_fills_like_any_other() {
     let mut run = running(3, 2).await.2;
     run.pipeline.on_error.tolerate_failed_chunks = Tolerance::Count(1);

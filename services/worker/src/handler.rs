@@ -69,7 +69,16 @@ impl Worker {
             return Ok(());
         }
         let plan = run.plan.as_ref().ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?;
-        let chunk = self.chunk(&message).await?;
+        let chunk = match self.chunk(&message).await {
+            Ok(chunk) => chunk,
+            Err(WorkerError::Manifest(ReadError::Missing(name))) => {
+                let reason =
+                    format!("{name} does not exist: the work bucket must keep it until the run ends");
+                let end = self.part_or(&run, message.chunk, Failure::of_chunk(reason)).await?;
+                return self.complete(message, end).await;
+            }
+            Err(error) => return Err(error),
+        };
         match self.attempt(&run, plan, chunk).await {
             Ok(sums) => self.complete(message, ChunkEnd::Done(sums)).await,
             Err(ChunkError::SourceChanged(found)) => {

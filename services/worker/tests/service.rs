@@ -198,3 +198,12 @@ async fn a_run_that_cannot_be_read_leaves_the_message() {
     let error = worker(broken(&world)).handle(&message(&run, 0, 0)).await.unwrap_err();
     assert!(error.to_string().contains(&Fault::Transient.to_string()), "{error}");
 }
+
+#[tokio::test]
+async fn a_manifest_that_expired_fails_the_chunk_and_says_so() {
+    let (world, run) = world(Faults::none(), "a\n", &[2]).await;
+    world.objects.remove(&ObjectName::new("work", key::manifest(&run.id)));
+    worker(world.calm_ports()).handle(&message(&run, 0, 0)).await.unwrap();
+    let ended = ends(&world);
+    assert!(matches!(&ended[..], [ChunkEnd::Failed(failure)] if failure.reason.contains("manifest.jsonl")));
+}

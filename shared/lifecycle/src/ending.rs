@@ -1,13 +1,13 @@
 //! Ends without an output, from `planning` and `running`.
 
 use fanfold_domain::{
-    Generation, Run, RunId, RunState,
+    Generation, Ownership, Run, RunId, RunState,
     message::{FoldMessage, encode, truncate},
     pipeline::SourceChanged,
 };
 use fanfold_ports::{Ports, Queue, queues::Outgoing};
 
-use crate::{LifecycleError, change};
+use crate::{LifecycleError, change, read};
 
 /// Fails a run of this generation that is planned or running, and has its bad records written. A run that
 /// ended or is completing stays so; one that failed already has its bad records written again, in case that
@@ -50,8 +50,12 @@ pub async fn supersede(
     end(ports, id, generation, RunState::Superseded, reason).await
 }
 
-/// Ends a run whose source is no longer what it pinned: superseded if another run owns the output by now,
-/// else (or if the pipeline says so) failed.
+/// How long the event of a newer source may lag behind it, and how often its run is looked for.
+const EVENT_LAG_MS: u64 = 5_000;
+const LOOK_EVERY_MS: u64 = 1_000;
+
+/// Ends a run whose source is no longer what it pinned: superseded if another run owns the output by now or
+/// soon, else (or if the pipeline says so) failed.
 ///
 /// # Errors
 /// A read or write failed.
@@ -61,10 +65,11 @@ pub async fn source_changed(
     generation: Generation,
     found: &str,
 ) -> Result<Run, LifecycleError> {
-    let owner = ports.ledger.owner(&run.output).await?;
-    let newer = owner.filter(|owner| owner.run != run.id && owner.epoch > run.epoch);
-    let may_supersede = run.pipeline.on_error.source_changed == SourceChanged::Supersede;
-    match newer.filter(|_| may_supersede) {
+    let now = read(&*ports.ledger, &run.id).await?;
+    if now.state.has_ended() {
+        return Ok(now);
+    }
+    match newer_owner(ports, run).await? {
         Some(newer) => {
             let reason = format!("the source was replaced; run {} is of the newer one", newer.run);
             supersede(ports, &run.id, generation, &reason).await
@@ -73,6 +78,24 @@ pub async fn source_changed(
             let reason = format!("the source was replaced or removed while it was read: {found}");
             fail(ports, &run.id, generation, &reason).await
         }
+    }
+}
+
+/// The run that supersedes this one, if the pipeline lets it: that of the newer source's event, which may
+/// come a little later than the source.
+async fn newer_owner(ports: &Ports, run: &Run) -> Result<Option<Ownership>, LifecycleError> {
+    if run.pipeline.on_error.source_changed == SourceChanged::Fail {
+        return Ok(None);
+    }
+    let mut waited_ms = 0;
+    loop {
+        let owner = ports.ledger.owner(&run.output).await?;
+        let newer = owner.filter(|owner| owner.run != run.id && owner.epoch > run.epoch);
+        if newer.is_some() || waited_ms >= EVENT_LAG_MS {
+            return Ok(newer);
+        }
+        ports.clock.sleep_ms(LOOK_EVERY_MS).await;
+        waited_ms += LOOK_EVERY_MS;
     }
 }
 

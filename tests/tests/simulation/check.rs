@@ -189,6 +189,10 @@ impl Ended<'_> {
         let is_true = if reason.contains("bad records of") || reason.contains("chunks failed") {
             self.check_failed_chunks().await?;
             run.verdict(&self.counted()).is_some()
+        } else if reason.contains("bad records in this chunk alone") {
+            // Whether it has them is looked at with every failed chunk.
+            self.check_failed_chunks().await?;
+            true
         } else if reason.contains("the source was replaced") {
             !scenario.is_versioned && self.record.sources.len() > 1
         } else if reason.contains("not done at its deadline") || reason.contains("within an hour") {

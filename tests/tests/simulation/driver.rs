@@ -32,6 +32,8 @@ use crate::{
 
 /// A message is delivered this often before it goes to the dead-letter queue.
 const MAX_RECEIVE_COUNT: u32 = 5;
+/// How long a dead message is hidden while it is dealt with.
+const DEAD_VISIBILITY_MS: u64 = 120_000;
 const SWEEP_EVERY_MS: u64 = 60_000;
 /// Long after every deadline, message and pause: what is not done by then never will be.
 const END_MS: u64 = 40 * 60 * 60_000;
@@ -54,7 +56,8 @@ enum Origin {
         ids: Vec<u64>,
         takes_place: bool,
     },
-    Dead(Queue, String),
+    /// A dead message, by its id.
+    Dead(u64),
     Sweep,
 }
 
@@ -71,7 +74,7 @@ pub(crate) struct Driver {
     started: u64,
     active: BTreeMap<Queue, usize>,
     received: BTreeMap<u64, u32>,
-    dead: Vec<Dead>,
+    dead: BTreeMap<u64, Dead>,
     down_until_ms: BTreeMap<Queue, u64>,
     next_sweep_ms: u64,
     sweeps: usize,
@@ -99,7 +102,7 @@ impl Driver {
             started: 0,
             active: BTreeMap::new(),
             received: BTreeMap::new(),
-            dead: Vec::new(),
+            dead: BTreeMap::new(),
             down_until_ms: BTreeMap::new(),
             next_sweep_ms: SWEEP_EVERY_MS,
             sweeps: 0,
@@ -172,7 +175,7 @@ impl Driver {
         let messages = pending.iter().map(|message| message.visible_at.ms_since(MEMORY_EPOCH));
         let times = messages
             .chain(self.acts.front().map(|(at, _)| *at))
-            .chain(self.dead.iter().map(|dead| dead.visible_at_ms))
+            .chain(self.dead.values().map(|dead| dead.visible_at_ms))
             .chain(self.down_until_ms.values().copied())
             .chain([self.scenario.calm_at_ms, self.next_sweep_ms, END_MS + 1]);
         times.filter(|at| *at > now).min().unwrap_or(END_MS + 1)
@@ -273,19 +276,25 @@ impl Driver {
         for queue in QUEUES {
             self.deliver_queue(queue);
         }
+        self.deliver_dead();
+    }
+
+    /// Delivers dead messages, which stay until they are dealt with.
+    fn deliver_dead(&mut self) {
         let now = self.now_ms();
-        let (due, rest) =
-            std::mem::take(&mut self.dead).into_iter().partition(|dead| dead.visible_at_ms <= now);
-        self.dead = rest;
-        for Dead { queue, body, .. } in due {
-            let job = match queue {
-                Queue::Chunks => Job::DeadChunk(body.clone()),
-                Queue::Intake => Job::Dead(DeadQueue::Intake, body.clone()),
-                Queue::Completions => Job::Dead(DeadQueue::Completions, body.clone()),
-                Queue::Folds => Job::Dead(DeadQueue::Folds, body.clone()),
+        let due: Vec<u64> =
+            self.dead.iter().filter(|(_, dead)| dead.visible_at_ms <= now).map(|(id, _)| *id).collect();
+        for id in due {
+            let dead = self.dead.get_mut(&id).expect("it is due");
+            dead.visible_at_ms = now + DEAD_VISIBILITY_MS;
+            let body = dead.body.clone();
+            let job = match dead.queue {
+                Queue::Chunks => Job::DeadChunk(body),
+                Queue::Intake => Job::Dead(DeadQueue::Intake, body),
+                Queue::Completions => Job::Dead(DeadQueue::Completions, body),
+                Queue::Folds => Job::Dead(DeadQueue::Folds, body),
             };
-            self.tell(format!("dead in {queue}: {body}"));
-            self.invoke_plainly(Origin::Dead(queue, body), job);
+            self.invoke_plainly(Origin::Dead(id), job);
         }
     }
 
@@ -338,8 +347,8 @@ impl Driver {
         let received = self.received.entry(message.id).or_default();
         *received += 1;
         if *received > MAX_RECEIVE_COUNT {
-            let QueuedMessage { queue, body, .. } = message;
-            self.dead.push(Dead { queue, body, visible_at_ms: self.now_ms() });
+            let QueuedMessage { id, queue, body, .. } = message;
+            self.dead.insert(id, Dead { queue, body, visible_at_ms: self.now_ms() });
             return None;
         }
         let is_doubled =
@@ -408,10 +417,9 @@ impl Driver {
     fn settle(&mut self, origin: Origin, fared: Option<Fared>) {
         match origin {
             Origin::Sweep => self.sweeps -= 1,
-            Origin::Dead(queue, body) => {
-                if !matches!(fared.as_deref(), Some([Ok(())])) {
-                    let visible_at_ms = self.now_ms() + 120_000;
-                    self.dead.push(Dead { queue, body, visible_at_ms });
+            Origin::Dead(id) => {
+                if matches!(fared.as_deref(), Some([Ok(())])) {
+                    self.dead.remove(&id);
                 }
             }
             Origin::Messages { queue, ids, takes_place } => {

@@ -3,7 +3,6 @@
 use fanfold_domain::{
     ByteRange, Chunk, ChunkIndex, ObjectName, Plan, Run, RunState, key, manifest,
     message::{self, ChunkEnd, ChunkMessage, Completion, Failure, InvalidMessage, encode},
-    pipeline::Process,
 };
 use fanfold_engine::{
     chunk::{Attempt, ChunkError, end_by_part},
@@ -70,11 +69,6 @@ impl Worker {
             return Ok(());
         }
         let plan = run.plan.as_ref().ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?;
-        if let Process::Orders { table: Some(table) } = &run.stage().process {
-            // Refused rather than left out: nobody should believe that the rows are there.
-            let reason = format!("writing to the table {table} is not built yet: leave `with.table` out");
-            return self.complete(message, ChunkEnd::Failed(Failure::of_chunk(reason))).await;
-        }
         let chunk = match self.chunk(&message).await {
             Ok(chunk) => chunk,
             Err(WorkerError::Manifest(ReadError::Missing(name))) => {
@@ -112,6 +106,7 @@ impl Worker {
             work_bucket: &self.work_bucket,
             name: &name,
             inherited: &self.inherited,
+            tables: Some(&self.ports.tables),
         };
         attempt.run().await
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use fanfold_domain::{
     ByteRange, Chunk, ChunkIndex, Generation, Grouping, LineEnd, ObjectName, Plan, Run, RunState, key,
     message::{ChunkEnd, ChunkMessage, Completion, decode, encode},
-    pipeline::{Pipeline, Process, Retry},
+    pipeline::{Pipeline, Retry},
 };
 use fanfold_lifecycle::RunCache;
 use fanfold_ports::{
@@ -206,29 +206,4 @@ async fn a_manifest_that_expired_fails_the_chunk_and_says_so() {
     worker(world.calm_ports()).handle(&message(&run, 0, 0)).await.unwrap();
     let ended = ends(&world);
     assert!(matches!(&ended[..], [ChunkEnd::Failed(failure)] if failure.reason.contains("manifest.jsonl")));
-}
-
-#[tokio::test]
-async fn a_table_that_would_not_be_written_fails_the_chunk() {
-    let mut run = sample_run("rows", MEMORY_EPOCH);
-    run.state = RunState::Running;
-    run.pipeline.stages[0].process = Process::Orders { table: Some("orders".to_owned()) };
-    let preamble = ByteRange::new(0, 0);
-    let grouping = Grouping { chunks: 1, group_chunks: 1 };
-    run.plan = Some(Plan { grouping, preamble, header: None, line_end: LineEnd::Lf });
-    let (world, ports) = fanfold_ports::memory::memory_ports();
-    world.ledger.create_run(&run).await.unwrap();
-    let worker =
-        Worker { ports, work_bucket: "work".into(), inherited: BTreeMap::new(), runs: RunCache::default() };
-    let message = ChunkMessage {
-        run: run.id.clone(),
-        stage: run.stage().name.clone(),
-        generation: Generation(0),
-        chunk: ChunkIndex(0),
-        failed_tries: 0,
-    };
-    worker.handle(&encode(&message)).await.unwrap();
-    let sent = world.queues.drain(Queue::Completions);
-    let completion: Completion = decode(&sent[0].body).unwrap();
-    assert!(matches!(completion.end, ChunkEnd::Failed(failure) if failure.reason.contains("not built yet")));
 }

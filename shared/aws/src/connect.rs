@@ -93,6 +93,7 @@ impl Aws {
             objects: Arc::new(self.objects()),
             ledger: Arc::new(self.ledger(table)),
             queues: Arc::new(self.queues(urls)),
+            tables: Arc::new(self.tables()),
             clock: Arc::new(SystemClock),
         }
     }

@@ -1,4 +1,4 @@
-//! What the services need of the world, as traits: objects, the ledger, queues, the clock.
+//! What the services need of the world, as traits: objects, the ledger, queues, users' tables, the clock.
 //!
 //! Each port is small, speaks the domain's types and no SDK's, and says of every call what it guarantees when
 //! it is repeated. Under the feature `testing` each has a memory twin that can be told to fail, and a
@@ -36,6 +36,8 @@ pub struct Ports {
     pub ledger: Arc<dyn Ledger>,
     /// Messages to other services.
     pub queues: Arc<dyn Queues>,
+    /// The users' tables.
+    pub tables: Arc<dyn Tables>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
 }

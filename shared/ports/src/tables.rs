@@ -7,12 +7,21 @@ use async_trait::async_trait;
 use crate::PortError;
 
 /// A value of a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     /// Text; not empty where it is part of the key.
     Text(String),
     /// A decimal number of at most 38 digits, as it was written.
     Number(String),
+}
+
+impl Value {
+    /// The text or the number, as it was written.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Number(text) => text,
+        }
+    }
 }
 
 /// A row: values by the names of their columns, the key's among them.

@@ -11,13 +11,13 @@ use fanfold_engine::{
     bad::BadRecord,
     chunk::{ATTEMPT, Statistics},
 };
-use fanfold_ports::{Objects, Queue, ledger::StageId};
+use fanfold_ports::{Objects, Queue, ledger::StageId, tables::Row};
 
 use crate::{
     driver::Driver,
     ports::lock,
     record::{Record, short},
-    scenario::{Act, KEY, OUTPUT, Scenario},
+    scenario::{Act, KEY, OUTPUT, Scenario, TABLE},
     truth::{Truth, header, pass, read_errors, renumbered, truth},
 };
 
@@ -33,6 +33,7 @@ pub(crate) async fn check(driver: &Driver) -> Result<(), String> {
         ended.check().await.map_err(|wrong| format!("run {id}, which is {}: {wrong}", run.state))?;
     }
     check_names(driver, &record).await?;
+    check_rows(driver, &record).await?;
     check_calm(driver, &record)
 }
 
@@ -76,6 +77,7 @@ impl Ended<'_> {
                 for errors in published(&run.errors) {
                     same_errors(&read_errors(&errors.bytes), &truth.errors)?;
                 }
+                self.check_rows(&truth)?;
                 if !truth.errors.is_empty() && published(&run.errors).count() == 0 {
                     return Err("its bad records were never listed".to_owned());
                 }
@@ -90,6 +92,24 @@ impl Ended<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Each line of the output has its row, and each row is right.
+    fn check_rows(&self, truth: &Truth) -> Result<(), String> {
+        if !matches!(self.run.stage().process, Process::Orders { table: Some(_) }) {
+            return Ok(());
+        }
+        let written = rows(self.driver);
+        if let Some(row) = truth.rows.iter().find(|row| !written.contains(row)) {
+            return Err(format!("its row {row:?} was never written"));
+        }
+        let key = |row: &Row| format!("{},{}", row["orderid"].as_str(), row["confirmationid"].as_str());
+        let keys: BTreeSet<String> = written.iter().map(key).collect();
+        let output = String::from_utf8_lossy(&truth.output);
+        match output.lines().skip(1).find(|line| !keys.contains(*line)) {
+            Some(line) => Err(format!("{line} has no row")),
+            None => Ok(()),
+        }
     }
 
     fn check_uploads(&self) -> Result<(), String> {
@@ -150,7 +170,7 @@ impl Ended<'_> {
         chunks: &[Chunk],
         failed: &dyn Fn(ChunkIndex) -> bool,
     ) -> Result<Truth, String> {
-        let mut truth = Truth { output: header(self.run, source), errors: Vec::new(), sums: Sums::default() };
+        let mut truth = Truth::beginning(header(self.run, source));
         let (keys, mut before) = (self.run.keys(), Some(0));
         for chunk in chunks.iter().map(|chunk| chunk.index) {
             if failed(chunk) {
@@ -273,6 +293,27 @@ async fn check_names(driver: &Driver, record: &Record) -> Result<(), String> {
         Some(Some(stamp)) if stamp.epoch >= newest.epoch => Ok(()),
         other => Err(format!("the bad records are {other:?}'s, and run {id} was the newest to succeed")),
     }
+}
+
+/// Each row is of a record of a run's source, whole, and of no record are there two.
+async fn check_rows(driver: &Driver, record: &Record) -> Result<(), String> {
+    let written = rows(driver);
+    if driver.scenario.odd_attempts_percent > 0 || written.is_empty() {
+        return Ok(());
+    }
+    let mut known = BTreeSet::new();
+    for run in record.runs.values().filter(|run| run.plan.is_some()) {
+        let ended = Ended { driver, record, run };
+        known.extend(truth(run, &ended.source()?, &ended.chunks()?, &|_| false).await.rows);
+    }
+    match written.difference(&known).next() {
+        Some(row) => Err(format!("the row {row:?} is of no record")),
+        None => Ok(()),
+    }
+}
+
+fn rows(driver: &Driver) -> BTreeSet<Row> {
+    driver.world.tables.rows(TABLE).into_iter().collect()
 }
 
 /// Where nothing went wrong, nothing was done twice and nothing is left.

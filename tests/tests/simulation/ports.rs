@@ -9,7 +9,7 @@ use fanfold_domain::{
     Sequencer, Sums, message::Failure, pipeline::Pipeline,
 };
 use fanfold_ports::{
-    Fault, Ledger, Objects, PortError, Ports, Queue, Queues,
+    Fault, Ledger, Objects, PortError, Ports, Queue, Queues, Tables,
     ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken},
     memory::{Faulty, MemoryWorld},
     objects::{
@@ -17,6 +17,7 @@ use fanfold_ports::{
         UploadedPart, Written,
     },
     queues::Outgoing,
+    tables::Row,
 };
 
 use crate::{
@@ -40,7 +41,8 @@ pub(crate) fn ports(world: &MemoryWorld, record: &SharedRecord, group_chunks: u3
     Ports {
         objects: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         ledger: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
-        queues: Arc::new(Faulty::new(watched, world.faults.clone(), invocation)),
+        queues: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
+        tables: Arc::new(Faulty::new(watched, world.faults.clone(), invocation)),
         clock: Arc::new(world.clock.clone()),
     }
 }
@@ -350,6 +352,16 @@ impl Queues for Watched {
         let call = self.gate.enter().await;
         self.record().sent(queue, &messages);
         self.world.queues.send(queue, messages).await?;
+        self.gate.leave(call).await;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Tables for Watched {
+    async fn put_rows(&self, table: &str, rows: Vec<Row>) -> Result<(), PortError> {
+        let call = self.gate.enter().await;
+        self.world.tables.put_rows(table, rows).await?;
         self.gate.leave(call).await;
         Ok(())
     }

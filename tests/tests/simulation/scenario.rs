@@ -11,6 +11,7 @@ use crate::{
 pub(crate) const INPUT: &str = "input";
 pub(crate) const OUTPUT: &str = "output";
 pub(crate) const WORK: &str = "work";
+pub(crate) const TABLE: &str = "orders";
 pub(crate) const KEY: &str = "in/a file.csv";
 
 const SECOND: u64 = 1_000;
@@ -130,7 +131,7 @@ impl Scenario {
 
     /// A small run without anything wrong, to be crashed at every point in turn.
     pub(crate) fn small() -> Self {
-        let text = "pipeline: p\nsource: {prefix: in/, format: csv, header: true}\nstages: [{name: s, process: orders}]\n\
+        let text = "pipeline: p\nsource: {prefix: in/, format: csv, header: true}\nstages: [{name: s, process: orders, with: {table: orders}}]\n\
              merge: {header: 'orderid,confirmationid'}\non_error: {max_bad_records: 9}\n";
         let mut pipeline = Pipeline::parse(text).expect("it is a pipeline");
         pipeline.split = Split::Records(2);
@@ -213,7 +214,7 @@ fn pipeline(chance: &Chance, content: Content) -> Pipeline {
         _ => format!("fixed, length: {}B", chance.within(1..12)),
     };
     let process = if is_sales {
-        "orders"
+        chance.one_of(&["orders", "orders, with: {table: orders}"])
     } else if content == Content::Large {
         "copy"
     } else {

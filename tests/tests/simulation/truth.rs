@@ -10,16 +10,17 @@ use fanfold_domain::{
 };
 use fanfold_engine::{bad::BadRecord, chunk::Attempt};
 use fanfold_ports::{
-    Objects, PortError,
-    memory::{MemoryClock, MemoryObjects},
+    Objects, PortError, Tables,
+    memory::{MemoryClock, MemoryObjects, MemoryTables},
     objects::{
         ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
         UploadedPart, Written,
     },
+    tables::Row,
 };
 use futures::{StreamExt, stream};
 
-use crate::scenario::WORK;
+use crate::scenario::{TABLE, WORK};
 
 /// What a sequential pass gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,14 @@ pub(crate) struct Truth {
     pub(crate) output: Vec<u8>,
     pub(crate) errors: Vec<BadRecord>,
     pub(crate) sums: Sums,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Truth {
+    /// Nothing yet but what the output begins with.
+    pub(crate) fn beginning(output: Vec<u8>) -> Self {
+        Self { output, errors: Vec::new(), sums: Sums::default(), rows: Vec::new() }
+    }
 }
 
 /// Goes through the chunks of `run` in order, those in `failed` left out; neighbours are one pass.
@@ -36,7 +45,7 @@ pub(crate) async fn truth(
     chunks: &[Chunk],
     failed: &dyn Fn(ChunkIndex) -> bool,
 ) -> Truth {
-    let mut truth = Truth { output: header(run, source), errors: Vec::new(), sums: Sums::default() };
+    let mut truth = Truth::beginning(header(run, source));
     let mut before = Some(0);
     let mut at = 0;
     while at < chunks.len() {
@@ -48,10 +57,11 @@ pub(crate) async fn truth(
         }
         let last = (at..chunks.len()).take_while(|next| !failed(chunks[*next].index)).last().unwrap_or(at);
         let range = ByteRange::new(chunks[at].range.start, chunks[last].range.end);
-        let Truth { output, errors, sums } = pass(run, source, range).await;
+        let Truth { output, errors, sums, rows } = pass(run, source, range).await;
         truth.output.extend(output);
         truth.errors.extend(errors.into_iter().map(|bad| renumbered(bad, before)));
         truth.sums += sums;
+        truth.rows.extend(rows);
         before = before.map(|before| before + sums.records);
         at = last + 1;
     }
@@ -97,6 +107,8 @@ pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
         bytes: source.clone(),
         others: Arc::new(MemoryObjects::new(MemoryClock::seeded(0))),
     };
+    let rows = Arc::new(MemoryTables::keyed(&["orderid", "confirmationid"]));
+    let tables: Arc<dyn Tables> = rows.clone();
     let chunk = Chunk { index: ChunkIndex(0), range };
     let attempt = Attempt {
         objects: &objects,
@@ -106,6 +118,7 @@ pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
         work_bucket: WORK,
         name: "alone",
         inherited: &BTreeMap::new(),
+        tables: Some(&tables),
     };
     let sums = attempt.run().await.expect("nothing fails");
     let read = |key| objects.others.contents(&ObjectName::new(WORK, key)).unwrap_or_default();
@@ -113,6 +126,7 @@ pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
         output: read(run.keys().part(chunk.index)).to_vec(),
         errors: read_errors(&read(run.keys().bad_records(chunk.index, "alone"))),
         sums,
+        rows: rows.rows(TABLE),
     }
 }
 

@@ -5,9 +5,12 @@
 mod oracle;
 mod stack;
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use fanfold_domain::{Run, RunState, pipeline::Pipeline};
 use fanfold_tests::sales::{HEADER, Style, write};
-use oracle::confirmations;
+use oracle::{confirmations, order_rows};
 use stack::Stack;
 
 const REPLACED_LINES: usize = 2_000;
@@ -80,6 +83,41 @@ async fn poison_records_are_listed_by_number_and_the_others_come_back() {
     assert_eq!(numbers, [Some(1), Some(102)]);
     assert_eq!(listed[0]["offset"].as_u64(), Some(first as u64));
     assert_eq!(listed[0]["text"], "not,a,sale");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_rows_of_a_table_all_columns_under_their_names() {
+    let stack = Stack::connect().await;
+    let document = format!(
+        "pipeline: rows\nsource: {{ prefix: rows/, format: csv, header: true }}\nsplit: {{ records: 400 }}\n\
+         stages: [{{ name: confirm, process: orders, with: {{ table: {} }} }}]\nmerge: {{ header: 'orderid,confirmationid' }}\n",
+        stack.orders_table
+    );
+    stack.apply(&Pipeline::parse(&document).expect("the document is right")).await;
+    let source = sales(Style::Quoted, 2_010);
+    let run = stack.run_of("rows/a.csv", &source).await;
+    succeeded(&run);
+    assert!(stack.read(&run.output).await == Some(confirmations(&source, &run, &[])));
+    let mut found: Vec<Vec<String>> = stack.orders().await.into_iter().map(columns).collect();
+    let mut expected = order_rows(&source, &run);
+    found.sort();
+    expected.sort();
+    assert_eq!(found.len(), expected.len());
+    assert!(found == expected, "{:?} and {:?}", found[0], expected[0]);
+}
+
+/// The columns of a row in the order of the source's, then the confirmation's id; numbers as they are kept.
+fn columns(mut row: HashMap<String, AttributeValue>) -> Vec<String> {
+    let orderid = row.remove("orderid");
+    assert_eq!(orderid.as_ref(), row.get("Order ID"));
+    let names = HEADER.split(',').chain(["confirmationid"]);
+    let texts = names.map(|name| match row.remove(name) {
+        Some(AttributeValue::S(text) | AttributeValue::N(text)) => text,
+        other => panic!("{name} is {other:?}"),
+    });
+    let texts = texts.collect();
+    assert!(row.is_empty(), "{row:?}");
+    texts
 }
 
 #[tokio::test(flavor = "multi_thread")]

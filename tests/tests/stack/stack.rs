@@ -1,5 +1,8 @@
 //! The deployed stack, as a user sees it.
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use fanfold_aws::{Aws, QueueUrls, Settings};
 use fanfold_domain::{ETag, ObjectName, Run, pipeline::Pipeline};
 use fanfold_ports::{
@@ -19,6 +22,7 @@ const LOOK_EVERY_MS: u64 = 100;
 pub(crate) struct Stack {
     ports: Ports,
     input_bucket: String,
+    pub(crate) orders_table: String,
 }
 
 #[expect(clippy::disallowed_methods, reason = "what scripts/test says of the stack it deployed")]
@@ -31,7 +35,9 @@ impl Stack {
         let queues = QueueUrls { intake: Some(variable("FANFOLD_INTAKE_QUEUE_URL")), ..QueueUrls::default() };
         let aws = Aws::connect(Settings { endpoint: None, whole_checksum: false }).await;
         let ports = aws.ports(variable("FANFOLD_LEDGER_TABLE"), queues);
-        Self { ports, input_bucket: variable("FANFOLD_INPUT_BUCKET") }
+        let (input_bucket, orders_table) =
+            (variable("FANFOLD_INPUT_BUCKET"), variable("FANFOLD_ORDERS_TABLE"));
+        Self { ports, input_bucket, orders_table }
     }
 
     pub(crate) async fn apply(&self, pipeline: &Pipeline) {
@@ -94,6 +100,14 @@ impl Stack {
         let range = fanfold_domain::ByteRange::new(0, size);
         let stream = self.ports.objects.read(object, &Pin::default(), range).await.expect("it can be read");
         Some(stream.try_collect::<Vec<_>>().await.expect("all of it came").concat())
+    }
+
+    /// All items of the orders table, read with the SDK alone.
+    pub(crate) async fn orders(&self) -> Vec<HashMap<String, AttributeValue>> {
+        let sdk = aws_config::load_defaults(aws_config::BehaviorVersion::v2026_01_12()).await;
+        let client = aws_sdk_dynamodb::Client::new(&sdk);
+        let pages = client.scan().table_name(&self.orders_table).into_paginator().items().send();
+        pages.collect::<Result<_, _>>().await.expect("the table can be read")
     }
 
     /// Sends S3's event of a run's upload once more, as EventBridge may.

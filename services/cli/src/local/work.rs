@@ -71,6 +71,7 @@ impl Work {
                 work_bucket: WORK,
                 name: &name,
                 inherited: &self.inherited,
+                tables: None,
             };
             match attempt.run().await {
                 Ok(sums) => return End::Done(sums),

@@ -4,9 +4,11 @@ mod pass;
 mod statistics;
 mod verdicts;
 
+use std::sync::Arc;
+
 use fanfold_domain::{ByteRange, Chunk, ObjectName, Plan, Run, Sums, message::Failure};
 use fanfold_ports::{
-    Fault, Objects, PortError,
+    Fault, Objects, PortError, Tables,
     objects::{ByteStream, Condition, ObjectHead, Pin, ReadError, UploadError, Written},
 };
 use futures::TryStreamExt;
@@ -41,6 +43,8 @@ pub struct Attempt<'a> {
     pub name: &'a str,
     /// The worker's environment.
     pub inherited: &'a Inherited,
+    /// Where a processor writes rows that its options ask for; none writes none.
+    pub tables: Option<&'a Arc<dyn Tables>>,
 }
 
 /// Why an attempt gave no part.
@@ -166,6 +170,7 @@ impl Attempt<'_> {
             attempt: self.name,
             timeout_ms: self.run.stage().timeout_ms,
             inherited: self.inherited,
+            tables: self.tables,
         }
     }
 

@@ -5,10 +5,11 @@ mod copy;
 mod index;
 mod orders;
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use fanfold_domain::{ByteRange, LineEnd, Run, pipeline::Process};
+use fanfold_ports::{Fault, PortError, Tables};
 use fanfold_records::Dialect;
 use thiserror::Error;
 
@@ -55,6 +56,9 @@ pub enum ProcessError {
     /// A command failed.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// Rows could not be written.
+    #[error(transparent)]
+    Rows(#[from] PortError),
 }
 
 impl ProcessError {
@@ -63,6 +67,7 @@ impl ProcessError {
         match self {
             Self::Header(_) => false,
             Self::Command(error) => error.may_pass(),
+            Self::Rows(error) => error.fault != Fault::Permanent,
         }
     }
 }
@@ -98,7 +103,7 @@ pub trait Processor: Send {
 pub type Inherited = BTreeMap<String, String>;
 
 /// What a processor may know of the chunk that it works on.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Context<'a> {
     /// The run, with its pipeline and its pinned source.
     pub run: &'a Run,
@@ -118,6 +123,8 @@ pub struct Context<'a> {
     pub timeout_ms: u64,
     /// The worker's environment.
     pub inherited: &'a Inherited,
+    /// Where rows are written; none writes none.
+    pub tables: Option<&'a Arc<dyn Tables>>,
 }
 
 /// Whether the processor looks at the source's header.

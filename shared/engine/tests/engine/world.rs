@@ -16,8 +16,8 @@ use fanfold_engine::{
     publish::{assemble, metadata, write_bad_records},
 };
 use fanfold_ports::{
-    Objects,
-    memory::{MemoryClock, MemoryObjects},
+    Objects, Tables,
+    memory::{MemoryClock, MemoryObjects, MemoryTables},
     objects::Condition,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) objects: Arc<MemoryObjects>,
     pub(crate) run: Run,
     pub(crate) inherited: Inherited,
+    /// Where processors write rows.
+    pub(crate) tables: Arc<dyn Tables>,
     /// Chunks in a group, where it is not what planning chose.
     pub(crate) group_chunks: Option<u32>,
 }
@@ -70,7 +72,9 @@ impl World {
         };
         let path = std::env::vars_os().find(|(name, _)| name == "PATH").unwrap().1;
         let inherited = Inherited::from([("PATH".to_owned(), path.into_string().unwrap())]);
-        Self { objects: Arc::new(objects), run: run(pipeline, source), inherited, group_chunks: None }
+        let tables = Arc::new(MemoryTables::keyed(&["orderid", "confirmationid"]));
+        let run = run(pipeline, source);
+        Self { objects: Arc::new(objects), run, inherited, tables, group_chunks: None }
     }
 
     pub(crate) async fn plan(&mut self, split: Split) -> Result<Planned, PlanError> {
@@ -94,7 +98,8 @@ impl World {
         name: &str,
     ) -> Result<Sums, ChunkError> {
         let (run, inherited, plan) = (&self.run, &self.inherited, self.plan_of());
-        Attempt { objects, run, plan, chunk, work_bucket: WORK, name, inherited }.run().await
+        let tables = Some(&self.tables);
+        Attempt { objects, run, plan, chunk, work_bucket: WORK, name, inherited, tables }.run().await
     }
 
     fn plan_of(&self) -> &Plan {

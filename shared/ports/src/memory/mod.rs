@@ -1,6 +1,7 @@
 //! The ports in memory: what handlers run on in tests and in the simulation.
 //!
-//! The twins ([`MemoryObjects`], [`MemoryLedger`], [`MemoryQueues`], [`MemoryClock`]) keep the rules of the
+//! The twins ([`MemoryObjects`], [`MemoryLedger`], [`MemoryQueues`], [`MemoryTables`],
+//! [`MemoryClock`]) keep the rules of the
 //! real services and never fail by themselves. Failure is a layer of its own: [`MemoryWorld::ports`] gives
 //! each [`Invocation`] ports that consult one plan of [`Faults`] at every call, so that a seed replays every
 //! error, crash, conflict and broken stream, and the interleaving of invocations on one thread.
@@ -41,6 +42,8 @@ pub struct MemoryWorld {
     pub ledger: Arc<MemoryLedger>,
     /// Messages that were sent.
     pub queues: Arc<MemoryQueues>,
+    /// The users' tables, of the key that the stack's own table of orders has.
+    pub tables: Arc<MemoryTables>,
     /// Time and chance.
     pub clock: MemoryClock,
     /// What goes wrong.
@@ -54,6 +57,7 @@ impl MemoryWorld {
             objects: Arc::new(objects),
             ledger: Arc::default(),
             queues: Arc::new(MemoryQueues::new(clock.clone())),
+            tables: Arc::new(MemoryTables::keyed(&["orderid", "confirmationid"])),
             clock,
             faults,
         }
@@ -71,6 +75,7 @@ impl MemoryWorld {
             objects: Arc::new(self.faulty(&self.objects, invocation)),
             ledger: Arc::new(self.faulty(&self.ledger, invocation)),
             queues: Arc::new(self.faulty(&self.queues, invocation)),
+            tables: Arc::new(self.faulty(&self.tables, invocation)),
             clock: Arc::new(self.clock.clone()),
         }
     }
@@ -81,6 +86,7 @@ impl MemoryWorld {
             objects: self.objects.clone(),
             ledger: self.ledger.clone(),
             queues: self.queues.clone(),
+            tables: self.tables.clone(),
             clock: Arc::new(self.clock.clone()),
         }
     }

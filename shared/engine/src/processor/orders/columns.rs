@@ -1,114 +1,56 @@
-//! `orders`: sales records in, `orderid,confirmationid` out.
+//! The columns of sales records, and what each must hold.
 
 use std::borrow::Cow;
 
 use fanfold_domain::pipeline::Encoding;
-use fanfold_records::{Dialect, Field, count_fields, fields};
+use fanfold_records::{Field, fields};
 
-use super::{Context, ProcessError, Processor, Reason, Record};
-use crate::derive::IdDeriver;
+use crate::processor::ProcessError;
 
 /// What a column must hold.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     /// Anything but nothing.
     Text,
     /// One of a few words.
     OneOf(&'static [&'static str]),
     /// Month, day, year: `1/31/2017`.
     Date,
-    /// Decimal digits, at most 20.
-    Digits,
+    /// Decimal digits, at most 20, which are a name: zeros in front count.
+    Id,
+    /// Decimal digits, at most 20, which are a number.
+    Count,
     /// A decimal number with an optional sign and fraction, at most 38 digits (what DynamoDB keeps).
     Decimal,
 }
 
 /// The columns in their order, by the names that the header must have.
-const COLUMNS: [(&str, Kind); 14] = [
+pub(super) const COLUMNS: [(&str, Kind); 14] = [
     ("Region", Kind::Text),
     ("Country", Kind::Text),
     ("Item Type", Kind::Text),
     ("Sales Channel", Kind::OneOf(&["Online", "Offline"])),
     ("Order Priority", Kind::OneOf(&["C", "H", "L", "M"])),
     ("Order Date", Kind::Date),
-    ("Order ID", Kind::Digits),
+    ("Order ID", Kind::Id),
     ("Ship Date", Kind::Date),
-    ("Units Sold", Kind::Digits),
+    ("Units Sold", Kind::Count),
     ("Unit Price", Kind::Decimal),
     ("Unit Cost", Kind::Decimal),
     ("Total Revenue", Kind::Decimal),
     ("Total Cost", Kind::Decimal),
     ("Total Profit", Kind::Decimal),
 ];
-const ORDER_ID: usize = 6;
+pub(super) const ORDER_ID: usize = 6;
 
-pub(super) struct Orders {
-    delimiter: u8,
-    quote: Option<u8>,
-    encoding: Encoding,
-    ids: IdDeriver,
-}
-
-impl Orders {
-    pub(super) fn new(context: &Context<'_>) -> Result<Self, ProcessError> {
-        let Dialect::Csv { delimiter, quote } = context.dialect else {
-            return Err(ProcessError::Header("orders reads csv; source.format is another".to_owned()));
-        };
-        if let Some(header) = context.header {
-            check_header(header, delimiter, quote)?;
-        }
-        let ids = IdDeriver::new(&context.run.pipeline.name, &context.run.source);
-        Ok(Self { delimiter, quote, encoding: context.run.pipeline.source.encoding, ids })
-    }
-}
-
-impl Processor for Orders {
-    fn record(&mut self, record: Record<'_>, out: &mut Vec<u8>) -> Result<(), Reason> {
-        // Checked as they are split: an array of 14 fields costs 190 of 700 ns a record, nearly all of it in
-        // loads that wait for stores.
-        let mut order_id = Field::default();
-        let mut columns = 0;
-        for field in fields(record.body, self.delimiter, self.quote) {
-            match COLUMNS.get(columns) {
-                Some((_, kind)) if kind.admits(&value(&field), self.encoding) => {}
-                wrong => return Err(self.refusal(record.body, wrong, &field)),
-            }
-            if columns == ORDER_ID {
-                order_id = field;
-            }
-            columns += 1;
-        }
-        if columns != COLUMNS.len() {
-            return Err(self.refusal(record.body, None, &order_id));
-        }
-        out.extend_from_slice(&value(&order_id));
-        let mut rest = *b",00000000-0000-0000-0000-000000000000\n";
-        self.ids.id(record.offset).hyphenated().encode_lower(&mut rest[1..37]);
-        out.extend_from_slice(&rest);
-        Ok(())
-    }
-}
-
-impl Orders {
-    /// Why a record is none of an order: its number of columns or, if that is right, the first wrong one.
-    #[cold]
-    fn refusal(&self, body: &[u8], wrong: Option<&(&str, Kind)>, field: &Field<'_>) -> Reason {
-        let found = count_fields(body, self.delimiter, self.quote);
-        let Some((name, kind)) = wrong.filter(|_| found == COLUMNS.len()) else {
-            return format!("{found} columns, and orders has {}", COLUMNS.len()).into();
-        };
-        let found = value(field);
-        let found = String::from_utf8_lossy(&found[..found.len().min(64)]);
-        format!("{name} is {found:?}, and must be {}", kind.allowed()).into()
-    }
-}
-
+/// The text of a field, without its quotes.
 #[inline]
-fn value<'a>(field: &Field<'a>) -> Cow<'a, [u8]> {
+pub(super) fn value<'a>(field: &Field<'a>) -> Cow<'a, [u8]> {
     if field.is_quoted() { field.unescape() } else { Cow::Borrowed(field.raw()) }
 }
 
-fn check_header(header: &[u8], delimiter: u8, quote: Option<u8>) -> Result<(), ProcessError> {
+/// Refuses a header that does not name the columns, in their order.
+pub(super) fn check_header(header: &[u8], delimiter: u8, quote: Option<u8>) -> Result<(), ProcessError> {
     let names: Vec<String> = fields(header, delimiter, quote)
         .map(|field| String::from_utf8_lossy(&field.unescape()).trim().to_owned())
         .collect();
@@ -126,22 +68,26 @@ fn check_header(header: &[u8], delimiter: u8, quote: Option<u8>) -> Result<(), P
 
 impl Kind {
     #[inline]
-    fn admits(self, value: &[u8], encoding: Encoding) -> bool {
+    pub(super) fn admits(self, value: &[u8], encoding: Encoding) -> bool {
         match self {
             Self::Text => !value.is_empty() && is_text(value, encoding),
             Self::OneOf(words) => words.iter().any(|word| word.as_bytes() == value),
             Self::Date => is_date(value),
-            Self::Digits => (1..=20).contains(&value.len()) && digits(value) == value.len(),
+            Self::Id | Self::Count => (1..=20).contains(&value.len()) && digits(value) == value.len(),
             Self::Decimal => is_decimal(value),
         }
     }
 
-    fn allowed(self) -> Cow<'static, str> {
+    pub(super) fn is_number(self) -> bool {
+        matches!(self, Self::Count | Self::Decimal)
+    }
+
+    pub(super) fn allowed(self) -> Cow<'static, str> {
         match self {
             Self::Text => "text in the source's encoding, and not empty".into(),
             Self::OneOf(words) => format!("one of {}", words.join(", ")).into(),
             Self::Date => "a date as month/day/year".into(),
-            Self::Digits => "1 to 20 decimal digits".into(),
+            Self::Id | Self::Count => "1 to 20 decimal digits".into(),
             Self::Decimal => "a decimal number of at most 38 digits".into(),
         }
     }

@@ -7,15 +7,19 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
+from collections import Counter
 from pathlib import Path
 
 from . import venvs
 from .commands import outputs, variable
-from .settings import PROJECT, STATE, cache, client_environment, fail
+from .settings import PROJECT, SERVER_LOG, STATE, cache, client_environment, endpoint, fail
 from .server import port
 
 PIPELINE = PROJECT / "events" / "orders.yaml"
 POLL_S = 0.1
+# How the demo's own requests are told from the functions'.
+CLIENT = "fanfold-demo"
 ENDED = {"succeeded", "succeeded_partial", "failed", "cancelled", "superseded"}
 
 
@@ -31,9 +35,12 @@ def main() -> None:
     source = work / f"sales-{arguments.rows}-{arguments.style}-{os.getpid()}.csv"
     sales = [target / "fanfold-sales", "--records", str(arguments.rows), "--style", arguments.style, source]
     step("generate", sales)
+    before, cold_before = requests(), cold_starts()
     run, seconds = follow(target, source)
+    asked, cold = requests() - before, cold_starts() - cold_before
     compare(target, source, run, work)
     print_summary(run, seconds)
+    print_requests(asked, cold)
 
 
 def build() -> Path:
@@ -54,7 +61,19 @@ def step(name: str, command: list) -> None:
 
 def environment() -> dict[str, str]:
     names = {variable(name): value for name, value in outputs().items()}
-    return client_environment(port()) | names | {"FANFOLD_S3_WHOLE_CHECKSUM": "off"}
+    own = {"FANFOLD_S3_WHOLE_CHECKSUM": "off", "AWS_SDK_UA_APP_ID": CLIENT}
+    return client_environment(port()) | names | own
+
+
+def requests() -> Counter[str]:
+    """How often the functions asked which service for what, since the local AWS was started."""
+    with urllib.request.urlopen(f"{endpoint(port())}/_fanfold/requests") as answer:
+        counts = {tuple(name.split(" ", 2)): count for name, count in json.load(answer).items()}
+    return Counter({" ".join(rest): count for (client, *rest), count in counts.items() if client != CLIENT})
+
+
+def cold_starts() -> int:
+    return SERVER_LOG.read_text().count("(cold start)")
 
 
 def objects(*words: object) -> str:
@@ -124,4 +143,11 @@ def print_summary(shown: dict, seconds: float) -> None:
     print(f"   chunks     {progress['chunks']} in {progress['groups']} groups")
     print(f"   in, out    {sums['bytes_in']} bytes, {run['sums']['bytes_out']} bytes")
     print(f"   run took   {(run['updated_at'] - run['created_at']) / 1000:.1f} s; {seconds:.1f} s from upload to output")
+
+
+def print_requests(asked: Counter[str], cold: int) -> None:
+    print(f"   requests   {asked.total()} by the functions, of which {cold} were started cold")
+    for service in sorted({name.split()[0] for name in asked}):
+        names = [(name.split()[1], count) for name, count in asked.most_common() if name.split()[0] == service]
+        print(f"              {service}: {', '.join(f'{name} {count}' for name, count in names)}")
     sys.stdout.flush()

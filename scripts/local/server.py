@@ -27,6 +27,7 @@ from .settings import (
     wanted_port,
 )
 
+PROGRAM = Path(__file__).with_name("aws.py")
 DEFAULT_PORT = 4566
 START_S = 60
 STOP_S = 15
@@ -67,7 +68,7 @@ def start(enforce_roles: bool) -> bool:
     with open(PID, "w") as file, open(SERVER_LOG, "w") as log:
         fcntl.flock(file, fcntl.LOCK_EX)
         server = subprocess.Popen(
-            [python, "-m", "ministack"],
+            [python, PROGRAM],
             env=environment(chosen, enforce_roles),
             cwd=STATE,
             stdin=subprocess.DEVNULL,

@@ -94,6 +94,7 @@ impl Splitter {
             state: if reason.is_some() { RunState::Failed } else { RunState::Planning },
             generation: Generation(0),
             epoch: Epoch(0),
+            scan: None,
             plan: None,
             uploads: Vec::new(),
             sums: None,

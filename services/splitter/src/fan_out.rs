@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use fanfold_domain::{
-    Chunk, ChunkIndex, ObjectName, Plan, Run, RunState, key, manifest,
+    Chunk, ChunkIndex, ObjectName, Plan, Run, RunState, SCAN, Scan, key, manifest,
     message::{ChunkMessage, encode},
 };
 use fanfold_engine::plan::Planned;
@@ -32,20 +32,32 @@ impl FanOut<'_> {
         if !self.save_plan(plan).await? {
             return Ok(());
         }
-        let first = self.run.stage().max_concurrency.min(u32::try_from(chunks.len()).unwrap_or(u32::MAX));
-        let messages = (0..first).map(|chunk| Outgoing::now(encode(&self.message(ChunkIndex(chunk)))));
-        self.splitter.ports.queues.send(Queue::Chunks, messages.collect()).await?;
+        let chunks = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+        self.send_first_window(&self.run.stage().name, chunks).await?;
         self.begin_running().await
     }
 
-    fn message(&self, chunk: ChunkIndex) -> ChunkMessage {
-        ChunkMessage {
-            run: self.run.id.clone(),
-            stage: self.run.stage().name.clone(),
-            generation: self.run.generation,
-            chunk,
-            failed_tries: 0,
+    /// Has the source scanned by workers, or sends what begins that once more. The run stays in `planning`; the
+    /// last full group of the scan sends the splitter back to work.
+    pub(crate) async fn send_scan(self, scan: Scan) -> Result<(), SplitterError> {
+        let chunks = scan.grouping.chunks;
+        let ledger = &*self.splitter.ports.ledger;
+        let run = change(ledger, &self.run.id, |run| {
+            let is_due = run.state == RunState::Planning && run.scan.is_none();
+            Ok(is_due.then(|| Run { scan: Some(scan.clone()), ..run.clone() }))
+        })
+        .await?;
+        if run.state != RunState::Planning || run.generation != self.run.generation {
+            return Ok(());
         }
+        tracing::info!(run_id = %run.id, chunks, "source is scanned by workers");
+        self.send_first_window(SCAN, chunks).await
+    }
+
+    async fn send_first_window(&self, stage: &str, chunks: u32) -> Result<(), SplitterError> {
+        let first = self.run.stage().max_concurrency.min(chunks);
+        let message = |chunk| Outgoing::now(encode(&ChunkMessage::first(self.run, stage, ChunkIndex(chunk))));
+        Ok(self.splitter.ports.queues.send(Queue::Chunks, (0..first).map(message).collect()).await?)
     }
 
     /// Planning a pinned source gives the same chunks each time, so whoever is second wrote the same.

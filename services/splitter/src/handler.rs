@@ -1,7 +1,7 @@
 //! From a message of the queue `intake` to a run that is under way.
 
-use fanfold_domain::{Run, RunState, message::Intake, pipeline::Pipeline};
-use fanfold_engine::plan::PlanError;
+use fanfold_domain::{Run, RunState, Scan, message::Intake, pipeline::Pipeline};
+use fanfold_engine::plan::{PlanError, Planned, ScanLimits, plan, plan_scanned, scan_due};
 use fanfold_lifecycle::{LifecycleError, fail, read, source_changed};
 use fanfold_ports::{PortError, Ports, ledger::StageId, objects::UploadError};
 use thiserror::Error;
@@ -18,6 +18,8 @@ pub struct Splitter {
     pub output_bucket: String,
     /// The pipeline that the stack was deployed with; one of the same name in the table replaces it.
     pub default_pipeline: Option<Pipeline>,
+    /// Which sources it scans itself.
+    pub scan_limits: ScanLimits,
 }
 
 /// Why a message is to be delivered again.
@@ -71,19 +73,44 @@ impl Splitter {
     /// Does all steps of `planning`, whether or not some were done before.
     async fn plan(&self, run: &Run) -> Result<(), SplitterError> {
         let Some(run) = self.take_output(run).await? else { return Ok(()) };
-        let pipeline = &run.pipeline;
-        match fanfold_engine::plan::plan(self.ports.objects.clone(), pipeline, &run.source).await {
-            Ok(planned) => FanOut { splitter: self, run: &run }.send(planned).await,
+        let fan_out = FanOut { splitter: self, run: &run };
+        match self.look_at(&run).await {
+            Ok(Next::Send(planned)) => fan_out.send(planned).await,
+            Ok(Next::Scan(scan)) => fan_out.send_scan(scan).await,
             Err(PlanError::Port(error)) => Err(error.into()),
             Err(PlanError::SourceChanged(found)) => {
                 source_changed(&self.ports, &run, run.generation, &found.to_string()).await?;
                 Ok(())
             }
-            Err(error @ (PlanError::Preamble(_) | PlanError::TooManyChunks(_))) => {
+            Err(error @ (PlanError::Preamble(_) | PlanError::TooManyChunks(_) | PlanError::ScanLost(_))) => {
                 let reason = format!("{}: {error}", run.source.object);
                 fail(&self.ports, &run.id, run.generation, &reason).await?;
                 Ok(())
             }
         }
     }
+
+    /// Plans the run's source, or finds that workers have to scan it first.
+    async fn look_at(&self, run: &Run) -> Result<Next, PlanError> {
+        let (objects, pipeline, source) = (self.ports.objects.clone(), &run.pipeline, &run.source);
+        if let Some(scan) = &run.scan {
+            let root = self.ports.ledger.root(&StageId::scan_of(run)).await?;
+            if !root.is_full(scan.grouping) {
+                return Ok(Next::Scan(scan.clone()));
+            }
+            return plan_scanned(objects, run, scan, &self.work_bucket).await.map(Next::Send);
+        }
+        if let Some(scan) = scan_due(objects.clone(), pipeline, source, self.scan_limits).await? {
+            return Ok(Next::Scan(scan));
+        }
+        plan(objects, pipeline, source).await.map(Next::Send)
+    }
+}
+
+/// What a run in `planning` needs next.
+enum Next {
+    /// Its chunks are known.
+    Send(Planned),
+    /// Its source is to be scanned by workers.
+    Scan(Scan),
 }

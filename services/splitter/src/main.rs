@@ -4,11 +4,13 @@ use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
 use fanfold_domain::pipeline::Pipeline;
+use fanfold_engine::plan::ScanLimits;
 use fanfold_runtime::{
     Variables, boot,
     config::{
         FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_LEDGER_TABLE,
-        FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
+        FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET,
+        Function,
     },
     sqs::{SqsEvent, run_batch},
 };
@@ -21,6 +23,7 @@ struct Config {
     work_bucket: String,
     output_bucket: String,
     default_pipeline: Option<Pipeline>,
+    scan_limits: ScanLimits,
 }
 
 fn read(variables: &mut Variables<'_>) -> Config {
@@ -35,16 +38,20 @@ fn read(variables: &mut Variables<'_>) -> Config {
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
         output_bucket: variables.required(FANFOLD_OUTPUT_BUCKET),
         default_pipeline: variables.parsed(FANFOLD_DEFAULT_PIPELINE, Pipeline::parse),
+        scan_limits: variables
+            .parsed(FANFOLD_SCAN_ALONE_MIB, str::parse::<u32>)
+            .map_or(ScanLimits::DEFAULT, |mib| ScanLimits::alone_up_to(u64::from(mib) << 20)),
     }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
-        let Config { aws, table, queues, work_bucket, output_bucket, default_pipeline } =
+        let Config { aws, table, queues, work_bucket, output_bucket, default_pipeline, scan_limits } =
             Variables::from_environment(Function::Splitter, read)?;
         let ports = Aws::connect(aws).await.ports(table, queues);
-        let splitter = Arc::new(Splitter { ports, work_bucket, output_bucket, default_pipeline });
+        let splitter =
+            Arc::new(Splitter { ports, work_bucket, output_bucket, default_pipeline, scan_limits });
         Ok(move |event: SqsEvent, _| {
             let splitter = splitter.clone();
             async move {

@@ -7,6 +7,7 @@ use fanfold_domain::{
     message::{ChunkMessage, FoldMessage, Intake, Submission, decode, encode},
     pipeline::Pipeline,
 };
+use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::{
     Ledger, Objects, Ports, Queue,
     contract::sample_run,
@@ -28,7 +29,13 @@ fn splitter() -> (MemoryWorld, Splitter) {
 
 fn splitter_on(ports: Ports) -> Splitter {
     let default_pipeline = Some(Pipeline::parse(PIPELINE).unwrap());
-    Splitter { ports, work_bucket: "work".into(), output_bucket: "output".into(), default_pipeline }
+    Splitter {
+        ports,
+        work_bucket: "work".into(),
+        output_bucket: "output".into(),
+        default_pipeline,
+        scan_limits: ScanLimits::DEFAULT,
+    }
 }
 
 fn event(key: &str, head: &ObjectHead, sequencer: &str) -> String {

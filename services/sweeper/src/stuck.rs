@@ -36,7 +36,10 @@ pub(crate) fn repair(run: &Run, now: Timestamp) -> Option<Repair> {
     }
     let still_for = now.ms_since(run.updated_at);
     match run.state {
-        RunState::Planning if now.ms_since(run.created_at) >= NEVER_PLANNED_MS => Some(Repair::EndPlanning),
+        // A scan by workers takes as long as the source is large; its run ends at the deadline at the latest.
+        RunState::Planning if run.scan.is_none() && now.ms_since(run.created_at) >= NEVER_PLANNED_MS => {
+            Some(Repair::EndPlanning)
+        }
         RunState::Planning if still_for >= PLANNING_MS => Some(Repair::Plan),
         RunState::Running if still_for >= RUNNING_MS => Some(Repair::Fold),
         RunState::Completing if still_for >= COMPLETING_MS => Some(Repair::Assemble),

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use fanfold_domain::{
-    ChunkIndex, GroupCount, GroupIndex, Mark, Plan, Run, RunId, RunState,
+    ChunkIndex, GroupCount, GroupIndex, Grouping, Mark, Run, RunId, RunState, SCAN,
     group::MAX_MARKS,
-    message::{self, ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, InvalidMessage, encode},
+    message::{
+        self, ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, Intake, InvalidMessage, encode,
+    },
 };
 use fanfold_engine::chunk::end_by_part;
 use fanfold_lifecycle::{LifecycleError, RunCache, fail, source_changed};
@@ -92,12 +94,13 @@ impl Tracker {
     /// The message is to be delivered again.
     pub async fn handle_dead(&self, body: &str) -> Result<(), TrackerError> {
         let ChunkMessage { run: id, stage, generation, chunk, .. } = message::decode(body)?;
-        let run = self.runs.get(&self.ports, &id, generation).await?;
+        let run = self.runs.get(&self.ports, &id, &stage, generation).await?;
         if run.generation != generation {
             return Ok(());
         }
-        let end =
-            end_by_part(&*self.ports.objects, &run, &self.work_bucket, chunk).await?.unwrap_or_else(|| {
+        let end = end_by_part(&*self.ports.objects, &run, &self.work_bucket, &stage, chunk)
+            .await?
+            .unwrap_or_else(|| {
                 ChunkEnd::Failed(Failure::of_chunk(
                     "its worker died at every delivery without a word: out of memory, or out of time; \
                  the worker's log tells which",
@@ -130,11 +133,11 @@ impl Tracker {
         stage: &StageId,
         received: Vec<Received>,
     ) -> Result<Option<Prepared>, TrackerError> {
-        let run = self.runs.get(&self.ports, &stage.run, stage.generation).await?;
+        let run = self.runs.get(&self.ports, &stage.run, &stage.stage, stage.generation).await?;
         if run.generation != stage.generation {
             return Ok(None);
         }
-        let grouping = plan_of(&run)?.grouping;
+        let grouping = grouping_of(&run, &stage.stage)?;
         let mut failed = Vec::new();
         let mut groups: BTreeMap<GroupIndex, Vec<Received>> = BTreeMap::new();
         for (place, completion) in received {
@@ -190,7 +193,7 @@ impl Tracker {
         }
         let unhanded: Vec<ChunkIndex> =
             chunks.into_iter().filter(|chunk| !count.handed.contains(chunk)).collect();
-        if !unhanded.is_empty() && self.follow(run, group, &count, &unhanded).await? {
+        if !unhanded.is_empty() && self.follow(run, stage, group, &count, &unhanded).await? {
             self.ports.ledger.hand(stage, group, &unhanded).await?;
         }
         Ok(())
@@ -221,43 +224,57 @@ impl Tracker {
     async fn follow(
         &self,
         run: &Run,
+        stage: &StageId,
         group: GroupIndex,
         count: &GroupCount,
         ended: &[ChunkIndex],
     ) -> Result<bool, TrackerError> {
-        if let Some(reason) = run.verdict(&count.sums) {
-            let why = self.blame(run, count).await?.map_or_else(String::new, |why| format!("{why}; "));
+        if let Some(reason) = follow::verdict(run, &stage.stage, &count.sums) {
+            let why = self.blame(stage, count).await?.map_or_else(String::new, |why| format!("{why}; "));
             fail(&self.ports, &run.id, run.generation, &format!("{why}{reason}")).await?;
             return Ok(false);
         }
         if !matches!(run.state, RunState::Planning | RunState::Running) {
             return Ok(false);
         }
-        let plan = plan_of(run)?;
-        let chunk_message = |chunk| ChunkMessage {
-            run: run.id.clone(),
-            stage: run.stage().name.clone(),
-            generation: run.generation,
-            chunk,
-            failed_tries: 0,
-        };
-        let released = follow::released(plan, run.stage().max_concurrency, ended);
+        let grouping = grouping_of(run, &stage.stage)?;
+        let released = follow::released(grouping, run.stage().max_concurrency, ended);
         if !released.is_empty() {
-            let messages = released.into_iter().map(|chunk| Outgoing::now(encode(&chunk_message(chunk))));
-            self.ports.queues.send(Queue::Chunks, messages.collect()).await?;
+            let message = |chunk| Outgoing::now(encode(&ChunkMessage::first(run, &stage.stage, chunk)));
+            self.ports.queues.send(Queue::Chunks, released.into_iter().map(message).collect()).await?;
         }
-        if follow::is_full(plan, group, count) {
-            let stage = run.stage().name.clone();
-            let fold = FoldMessage::Fold { run: run.id.clone(), stage, generation: run.generation, group };
-            self.ports.queues.send(Queue::Folds, vec![Outgoing::now(encode(&fold))]).await?;
+        if follow::is_full(grouping, group, count) {
+            self.follow_group(run, stage, group, count).await?;
         }
         Ok(true)
     }
 
+    /// Does what follows from a full group: it is folded; of a scan there is nothing to fold, and its last group
+    /// sends the splitter back to work.
+    async fn follow_group(
+        &self,
+        run: &Run,
+        stage: &StageId,
+        group: GroupIndex,
+        count: &GroupCount,
+    ) -> Result<(), TrackerError> {
+        let StageId { run: id, stage: name, generation } = stage.clone();
+        let (queue, body) = if name == SCAN {
+            let root = self.ports.ledger.mark_folded(stage, group, count.sums).await?;
+            if !root.is_full(grouping_of(run, &name)?) {
+                return Ok(());
+            }
+            (Queue::Intake, encode(&Intake::Resume { run: id }))
+        } else {
+            (Queue::Folds, encode(&FoldMessage::Fold { run: id, stage: name, generation, group }))
+        };
+        Ok(self.ports.queues.send(queue, vec![Outgoing::now(body)]).await?)
+    }
+
     /// The first failed chunk of a group with its reason, for a person to act on.
-    async fn blame(&self, run: &Run, count: &GroupCount) -> Result<Option<String>, PortError> {
+    async fn blame(&self, stage: &StageId, count: &GroupCount) -> Result<Option<String>, PortError> {
         let Some(chunk) = count.failed.first() else { return Ok(None) };
-        let failures = self.ports.ledger.failures(&StageId::of(run), MOST_FAILURES).await?;
+        let failures = self.ports.ledger.failures(stage, MOST_FAILURES).await?;
         let failure = failures.into_iter().find(|(failed, _)| failed == chunk);
         Ok(failure.map(|(chunk, failure)| format!("chunk {chunk}: {}", failure.reason)))
     }
@@ -271,8 +288,8 @@ fn stage_of(completion: &Completion) -> StageId {
     StageId { run: run.clone(), stage: stage.clone(), generation: *generation }
 }
 
-fn plan_of(run: &Run) -> Result<&Plan, TrackerError> {
-    run.plan.as_ref().ok_or_else(|| TrackerError::Unplanned(run.id.clone()))
+fn grouping_of(run: &Run, stage: &str) -> Result<Grouping, TrackerError> {
+    run.grouping_of(stage).ok_or_else(|| TrackerError::Unplanned(run.id.clone()))
 }
 
 fn better(old: Mark, new: Mark) -> Mark {

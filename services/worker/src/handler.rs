@@ -1,11 +1,14 @@
 //! From a message of the queue `chunks` to a completion.
 
+use std::fmt::Display;
+
 use fanfold_domain::{
-    ByteRange, Chunk, ChunkIndex, ObjectName, Plan, Run, RunState, key, manifest,
+    ByteRange, Chunk, ObjectName, Plan, Run, RunState, SCAN, key, manifest,
     message::{self, ChunkEnd, ChunkMessage, Completion, Failure, InvalidMessage, encode},
 };
 use fanfold_engine::{
-    chunk::{Attempt, ChunkError, end_by_part},
+    chunk::{Attempt, ChunkError, end_by_part, scan_sums},
+    plan::{PlanError, scan_chunk},
     processor::Inherited,
 };
 use fanfold_lifecycle::{LifecycleError, RunCache};
@@ -64,9 +67,12 @@ impl Worker {
     /// The message is to be delivered again.
     pub async fn handle(&self, body: &str) -> Result<(), WorkerError> {
         let message: ChunkMessage = message::decode(body)?;
-        let run = self.runs.get(&self.ports, &message.run, message.generation).await?;
+        let run = self.runs.get(&self.ports, &message.run, &message.stage, message.generation).await?;
         if run.generation != message.generation || !is_worked_on(run.state) {
             return Ok(());
+        }
+        if message.stage == SCAN {
+            return self.scan(&run, message).await;
         }
         let plan = run.plan.as_ref().ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?;
         let chunk = match self.chunk(&message).await {
@@ -74,7 +80,7 @@ impl Worker {
             Err(WorkerError::Manifest(ReadError::Missing(name))) => {
                 let reason =
                     format!("{name} does not exist: the work bucket must keep it until the run ends");
-                let end = self.part_or(&run, message.chunk, Failure::of_chunk(reason)).await?;
+                let end = self.part_or(&run, &message, Failure::of_chunk(reason)).await?;
                 return self.complete(message, end).await;
             }
             Err(error) => return Err(error),
@@ -88,6 +94,30 @@ impl Worker {
             Err(error @ (ChunkError::Process(_) | ChunkError::Port(_))) => {
                 self.retry_or_fail(&run, message, &error).await
             }
+        }
+    }
+
+    /// Does a chunk of the scan, or finds it done.
+    async fn scan(&self, run: &Run, message: ChunkMessage) -> Result<(), WorkerError> {
+        if run.state != RunState::Planning {
+            return Ok(());
+        }
+        let scan = run.scan.as_ref().ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?;
+        let objects = &self.ports.objects;
+        if let Some(end) =
+            end_by_part(&**objects, run, &self.work_bucket, &message.stage, message.chunk).await?
+        {
+            return self.complete(message, end).await;
+        }
+        match scan_chunk(objects.clone(), run, scan, &self.work_bucket, message.chunk).await {
+            Ok(()) => {
+                let end = ChunkEnd::Done(scan_sums(run, message.chunk));
+                self.complete(message, end).await
+            }
+            Err(PlanError::SourceChanged(found)) => {
+                self.complete(message, ChunkEnd::SourceChanged { found: found.to_string() }).await
+            }
+            Err(error) => self.retry_or_fail(run, message, &error).await,
         }
     }
 
@@ -124,10 +154,10 @@ impl Worker {
         &self,
         run: &Run,
         message: ChunkMessage,
-        error: &ChunkError,
+        error: &dyn Display,
     ) -> Result<(), WorkerError> {
         let failed_tries = message.failed_tries + 1;
-        tracing::warn!(run_id = %run.id, chunk = message.chunk.0, failed_tries, %error, "attempt failed");
+        tracing::warn!(run_id = %run.id, chunk = message.chunk.0, failed_tries, error = %error, "attempt failed");
         match delay_s(run.stage().retry, failed_tries, self.ports.clock.random()) {
             Some(delay_s) => {
                 let again = ChunkMessage { failed_tries, ..message };
@@ -136,7 +166,7 @@ impl Worker {
             }
             None => {
                 let failure = Failure::of_chunk(format!("{error} (after {failed_tries} tries)"));
-                let end = self.part_or(run, message.chunk, failure).await?;
+                let end = self.part_or(run, &message, failure).await?;
                 self.complete(message, end).await
             }
         }
@@ -144,8 +174,14 @@ impl Worker {
 
     /// How a chunk ended whose tries are used up: by its part, if there is one, for the last try or another
     /// may have created it and heard nothing.
-    async fn part_or(&self, run: &Run, chunk: ChunkIndex, failure: Failure) -> Result<ChunkEnd, WorkerError> {
-        let found = end_by_part(&*self.ports.objects, run, &self.work_bucket, chunk).await?;
+    async fn part_or(
+        &self,
+        run: &Run,
+        message: &ChunkMessage,
+        failure: Failure,
+    ) -> Result<ChunkEnd, WorkerError> {
+        let ChunkMessage { stage, chunk, .. } = message;
+        let found = end_by_part(&*self.ports.objects, run, &self.work_bucket, stage, *chunk).await?;
         Ok(found.unwrap_or(ChunkEnd::Failed(failure)))
     }
 

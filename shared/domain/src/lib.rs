@@ -14,6 +14,7 @@ pub mod object;
 pub mod pipeline;
 pub mod range;
 pub mod run;
+pub mod scan;
 pub mod stamp;
 
 pub use group::{GroupCount, Grouping, Mark, RootCount, Sums};
@@ -22,4 +23,5 @@ pub use manifest::Chunk;
 pub use object::{ObjectName, SourcePin};
 pub use range::ByteRange;
 pub use run::{LineEnd, Ownership, Plan, Run, RunState, Timestamp};
+pub use scan::{SCAN, Scan};
 pub use stamp::{Stamp, Standing};

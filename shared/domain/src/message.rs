@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use crate::{ChunkIndex, ETag, Generation, GroupIndex, ObjectName, RunId, Sequencer, Sums};
+use crate::{ChunkIndex, ETag, Generation, GroupIndex, ObjectName, Run, RunId, Sequencer, Sums};
 
 /// The version that every message carries. A consumer fails a message of another version (it is delivered
 /// again, to a newer consumer or to the dead-letter queue) and never drops it.
@@ -65,6 +65,19 @@ pub struct ChunkMessage {
     pub chunk: ChunkIndex,
     /// How many tries failed before: 0 at first.
     pub failed_tries: u32,
+}
+
+impl ChunkMessage {
+    /// The message that first sends a chunk of a stage of `run`.
+    pub fn first(run: &Run, stage: &str, chunk: ChunkIndex) -> Self {
+        Self {
+            run: run.id.clone(),
+            stage: stage.to_owned(),
+            generation: run.generation,
+            chunk,
+            failed_tries: 0,
+        }
+    }
 }
 
 /// How a chunk ended, in the queue `completions`.

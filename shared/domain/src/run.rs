@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    ByteRange, Epoch, Generation, Grouping, ObjectName, RunId, Sequencer, SourcePin, Sums, key::StageKeys,
-    pipeline::Pipeline,
+    ByteRange, ChunkIndex, Epoch, Generation, Grouping, ObjectName, RunId, SCAN, Scan, Sequencer, SourcePin,
+    Sums, key::StageKeys, pipeline::Pipeline,
 };
 
 /// A moment: milliseconds since 1970-01-01 UTC.
@@ -148,6 +148,9 @@ pub struct Run {
     pub generation: Generation,
     /// The epoch at which it took ownership of the output; 0 before.
     pub epoch: Epoch,
+    /// How its source is scanned by workers, where planning found it too large to be scanned at once.
+    #[serde(default)]
+    pub scan: Option<Scan>,
     /// What planning found, once it has.
     pub plan: Option<Plan>,
     /// Ids of the multipart uploads that assemblies of this run have begun.
@@ -194,6 +197,20 @@ impl Run {
     /// Never for a pipeline that was parsed: it has exactly one stage.
     pub fn stage(&self) -> &crate::pipeline::Stage {
         self.pipeline.stages.first().expect("a parsed pipeline has a stage")
+    }
+
+    /// How many chunks and groups a stage has, the internal stage [`SCAN`] included; none before it is known.
+    pub fn grouping_of(&self, stage: &str) -> Option<Grouping> {
+        if stage == SCAN {
+            self.scan.as_ref().map(|scan| scan.grouping)
+        } else {
+            self.plan.as_ref().map(|plan| plan.grouping)
+        }
+    }
+
+    /// The key of what the scan of a chunk found.
+    pub fn scan_key(&self, chunk: ChunkIndex) -> String {
+        StageKeys::new(&self.id, SCAN, self.generation).part(chunk)
     }
 
     /// The keys of the run's objects in its present generation.

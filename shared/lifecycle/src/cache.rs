@@ -20,8 +20,8 @@ const MOST_RUNS: usize = 64;
 pub struct RunCache(Mutex<HashMap<RunId, (Timestamp, Run)>>);
 
 impl RunCache {
-    /// The run, at most a few seconds old, planned, and not of an older generation than `generation`, which a
-    /// message names: a message is never older than what it speaks of.
+    /// The run, at most a few seconds old, with the chunks of `stage` known, and not of an older generation than
+    /// `generation`, both of which a message names: a message is never older than what it speaks of.
     ///
     /// # Errors
     /// The read failed, or there is no such run.
@@ -29,10 +29,11 @@ impl RunCache {
         &self,
         ports: &Ports,
         id: &RunId,
+        stage: &str,
         generation: Generation,
     ) -> Result<Run, LifecycleError> {
         let now = ports.clock.now();
-        let is_good = |run: &Run| run.generation >= generation && run.plan.is_some();
+        let is_good = |run: &Run| run.generation >= generation && run.grouping_of(stage).is_some();
         let kept = self.entries().get(id).cloned();
         if let Some((read_at, run)) = kept
             && now.ms_since(read_at) < GOOD_FOR_MS

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use fanfold_domain::{
-    ChunkIndex, Generation, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId,
+    ChunkIndex, Generation, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId, SCAN,
     Sequencer, Sums, message::Failure, pipeline::Pipeline,
 };
 
@@ -32,6 +32,11 @@ impl StageId {
     /// The stage of `run` in its present generation.
     pub fn of(run: &Run) -> Self {
         Self { run: run.id.clone(), stage: run.stage().name.clone(), generation: run.generation }
+    }
+
+    /// The internal stage that scans the source of `run`.
+    pub fn scan_of(run: &Run) -> Self {
+        Self { run: run.id.clone(), stage: SCAN.to_owned(), generation: run.generation }
     }
 }
 

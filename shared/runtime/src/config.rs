@@ -34,6 +34,9 @@ pub const FANFOLD_EVENTS_DEAD_QUEUE_ARN: &str = "FANFOLD_EVENTS_DEAD_QUEUE_ARN";
 /// Whether S3 is sent the checksum of a whole object: `on` (the default) or `off`, for an endpoint that does
 /// not know it.
 pub const FANFOLD_S3_WHOLE_CHECKSUM: &str = "FANFOLD_S3_WHOLE_CHECKSUM";
+/// The largest source, in MiB, that the splitter scans itself; a larger one is scanned by workers. 4096 unless it
+/// is set.
+pub const FANFOLD_SCAN_ALONE_MIB: &str = "FANFOLD_SCAN_ALONE_MIB";
 /// What is logged, as `tracing` filters: `info`, `debug,aws_config=warn`. Every function reads it; optional.
 pub const RUST_LOG: &str = "RUST_LOG";
 
@@ -76,6 +79,7 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_CHUNKS_QUEUE_URL,
             FANFOLD_FOLDS_QUEUE_URL,
             FANFOLD_DEFAULT_PIPELINE,
+            FANFOLD_SCAN_ALONE_MIB,
             FANFOLD_S3_WHOLE_CHECKSUM,
         ],
     ),
@@ -94,6 +98,7 @@ pub const READS: &[(Function, &[&str])] = &[
         &[
             FANFOLD_LEDGER_TABLE,
             FANFOLD_WORK_BUCKET,
+            FANFOLD_INTAKE_QUEUE_URL,
             FANFOLD_CHUNKS_QUEUE_URL,
             FANFOLD_FOLDS_QUEUE_URL,
             FANFOLD_CHUNKS_DEAD_QUEUE_ARN,

@@ -217,7 +217,12 @@ impl Ended<'_> {
             !scenario.is_versioned && self.record.sources.len() > 1
         } else if reason.contains("not done at its deadline") || reason.contains("within an hour") {
             scenario.has(|act| matches!(act, Act::Outage { ms, .. } if *ms > 3_600_000))
-        } else if reason.contains("cannot be folded") || reason.contains("cannot be assembled") {
+        } else if reason.contains("the source could not be scanned") {
+            is_faulty || scenario.sick_chunk.is_some()
+        } else if ["must keep what the scan", "cannot be folded", "cannot be assembled"]
+            .iter()
+            .any(|expired| reason.contains(expired))
+        {
             is_expiring
         } else if reason.contains("could not be folded") || reason.contains("could not be assembled") {
             is_expiring || is_faulty

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use fanfold_domain::{
-    ObjectName,
+    ObjectName, SCAN,
     message::{ChunkMessage, Submission, decode, encode},
 };
 use fanfold_ports::{
@@ -368,7 +368,8 @@ impl Driver {
         let invocation = gate.invocation.clone();
         self.tell(format!("{invocation} begins, {:?}: {job:?}", gate.pause));
         let ports = ports(&self.world, &self.record, self.scenario.group_chunks, gate);
-        let work = self.fleet.clone().run(job, ports, invocation, self.scenario.pipeline.clone());
+        let (stack, limits) = (self.scenario.pipeline.clone(), self.scenario.scan_limits);
+        let work = self.fleet.clone().run(job, ports, invocation, stack, limits);
         self.invocations.spawn_local(async move { (origin, work.await) });
     }
 
@@ -393,7 +394,7 @@ impl Driver {
             _ => scenario.zombies_permille,
         };
         let is_zombie = is_rough && chance.within(0..1_000) < permille;
-        let is_odd = matches!(job, Job::Work(_)) && chance.percent(scenario.odd_attempts_percent);
+        let is_odd = is_work_on_records(job) && chance.percent(scenario.odd_attempts_percent);
         Gate {
             invocation: invocation.clone(),
             chance: self.chance.clone(),
@@ -439,6 +440,14 @@ impl Driver {
         if self.is_calm || !self.chance.percent(self.scenario.doubles_percent / 4) {
             self.world.queues.take(id);
         }
+    }
+}
+
+/// Whether a job is an attempt at a chunk, whose program may be odd; a scan is no program.
+fn is_work_on_records(job: &Job) -> bool {
+    match job {
+        Job::Work(body) => decode::<ChunkMessage>(body).is_ok_and(|message| message.stage != SCAN),
+        _ => false,
     }
 }
 

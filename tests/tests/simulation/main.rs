@@ -21,6 +21,7 @@ mod truth;
 
 use std::fmt::Write;
 
+use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::memory::Faults;
 use tokio::task::LocalSet;
 
@@ -121,10 +122,20 @@ fn named_seeds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_any_two_effects_is_healed() {
-    let calm = play(Scenario::small(), Faults::seeded(0, Scenario::small().rates), false).await;
+    crash_at_every_point(ScanLimits::DEFAULT).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_any_two_effects_of_a_scan_by_workers_is_healed() {
+    crash_at_every_point(ScanLimits { alone_bytes: 0, range_bytes: 200 }).await;
+}
+
+async fn crash_at_every_point(scan_limits: ScanLimits) {
+    let scenario = Scenario::small(scan_limits);
+    let calm = play(scenario.clone(), Faults::seeded(0, scenario.rates), false).await;
     let calm = calm.unwrap_or_else(|wrong| panic!("{wrong}"));
     for point in 0..calm.world.faults.points() {
-        if let Err(wrong) = play(Scenario::small(), Faults::crash_at(point), false).await {
+        if let Err(wrong) = play(scenario.clone(), Faults::crash_at(point), false).await {
             panic!("crash at point {point}: {wrong}");
         }
     }

@@ -66,6 +66,9 @@ impl Watched {
         if let Some(plan) = &mut run.plan {
             plan.grouping.group_chunks = self.group_chunks;
         }
+        if let Some(scan) = &mut run.scan {
+            scan.grouping.group_chunks = self.group_chunks;
+        }
         run
     }
 

@@ -40,7 +40,7 @@ pub(crate) struct Record {
     /// How each chunk ended.
     pub(crate) marks: BTreeMap<(StageId, ChunkIndex), Mark>,
     pub(crate) folded: BTreeMap<StageId, BTreeSet<GroupIndex>>,
-    sent_chunks: BTreeSet<(RunId, ChunkIndex)>,
+    sent_chunks: BTreeSet<(StageId, ChunkIndex)>,
     /// What no step may have done.
     pub(crate) violations: Vec<String>,
     /// A line for each step that matters, to be read by a person.
@@ -106,7 +106,7 @@ impl Record {
         };
         let first = run.stage().max_concurrency.min(plan.grouping.chunks);
         for chunk in (0..first).map(ChunkIndex) {
-            if !self.sent_chunks.contains(&(run.id.clone(), chunk)) {
+            if !self.sent_chunks.contains(&(StageId::of(run), chunk)) {
                 self.accuse(format!("run {} is running and chunk {chunk} was not sent", short(&run.id)));
             }
         }
@@ -131,11 +131,11 @@ impl Record {
 
     pub(crate) fn handed(&mut self, stage: &StageId, chunks: &[ChunkIndex]) {
         let Some(run) = self.runs.get(&stage.run).cloned() else { return };
-        let (window, count) =
-            (run.stage().max_concurrency, run.plan.as_ref().map_or(0, |plan| plan.grouping.chunks));
+        let count = run.grouping_of(&stage.stage).map_or(0, |grouping| grouping.chunks);
+        let window = run.stage().max_concurrency;
         for chunk in chunks {
             let next = ChunkIndex(chunk.0 + window);
-            if next.0 < count && !self.sent_chunks.contains(&(run.id.clone(), next)) {
+            if next.0 < count && !self.sent_chunks.contains(&(stage.clone(), next)) {
                 self.accuse(format!("chunk {chunk} of {} was handed before {next} was sent", short(&run.id)));
             }
         }
@@ -160,10 +160,10 @@ impl Record {
     /// At most a window of chunks is outstanding: chunk i is sent only once chunk i - W has ended.
     fn chunk_sent(&mut self, message: &ChunkMessage) {
         let ChunkMessage { run, stage, generation, chunk, .. } = message;
-        self.sent_chunks.insert((run.clone(), *chunk));
+        let stage = StageId { run: run.clone(), stage: stage.clone(), generation: *generation };
+        self.sent_chunks.insert((stage.clone(), *chunk));
         let window = self.runs.get(run).map_or(u32::MAX, |run| run.stage().max_concurrency);
         let Some(gate) = chunk.0.checked_sub(window).map(ChunkIndex) else { return };
-        let stage = StageId { run: run.clone(), stage: stage.clone(), generation: *generation };
         if !self.marks.contains_key(&(stage, gate)) {
             self.accuse(format!("chunk {chunk} of {run} was sent before chunk {gate} ended"));
         }

@@ -1,6 +1,7 @@
 //! What a seed makes of a simulation: the pipeline, the sources, when what happens, and how the world is.
 
 use fanfold_domain::pipeline::{Pipeline, Retry, Split, Tolerance};
+use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::{Queue, memory::Rates};
 
 use crate::{
@@ -48,6 +49,8 @@ pub(crate) enum Sickness {
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
     pub(crate) pipeline: Pipeline,
+    /// Which sources are scanned by workers, and in what pieces: far smaller ones than in earnest.
+    pub(crate) scan_limits: ScanLimits,
     /// Chunks a group, in place of the usual choice, which would put all of so small a source in one.
     pub(crate) group_chunks: u32,
     pub(crate) is_versioned: bool,
@@ -94,6 +97,11 @@ impl Scenario {
         };
         Self {
             seed,
+            scan_limits: if chance.percent(30) {
+                ScanLimits { alone_bytes: chance.within(0..600), range_bytes: chance.within(20..400) }
+            } else {
+                ScanLimits::DEFAULT
+            },
             group_chunks: chance.one_of(&[1, 2, 2, 4, 8]),
             is_versioned: chance.percent(50),
             rates: if is_rough {
@@ -130,7 +138,7 @@ impl Scenario {
     }
 
     /// A small run without anything wrong, to be crashed at every point in turn.
-    pub(crate) fn small() -> Self {
+    pub(crate) fn small(scan_limits: ScanLimits) -> Self {
         let text = "pipeline: p\nsource: {prefix: in/, format: csv, header: true}\nstages: [{name: s, process: orders, with: {table: orders}}]\n\
              merge: {header: 'orderid,confirmationid'}\non_error: {max_bad_records: 9}\n";
         let mut pipeline = Pipeline::parse(text).expect("it is a pipeline");
@@ -144,6 +152,7 @@ impl Scenario {
         .expect("there is one");
         Self {
             seed: 0,
+            scan_limits,
             pipeline,
             group_chunks: 2,
             is_versioned: true,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use fanfold_domain::pipeline::Pipeline;
+use fanfold_engine::plan::ScanLimits;
 use fanfold_lifecycle::RunCache;
 use fanfold_merger::Merger;
 use fanfold_ports::{Ports, memory::Invocation};
@@ -65,6 +66,7 @@ impl Fleet {
         ports: Ports,
         invocation: Invocation,
         stack: Pipeline,
+        scan_limits: ScanLimits,
     ) -> Option<Fared> {
         match job {
             Job::Split(body) => {
@@ -73,6 +75,7 @@ impl Fleet {
                     work_bucket: WORK.to_owned(),
                     output_bucket: OUTPUT.to_owned(),
                     default_pipeline: Some(stack),
+                    scan_limits,
                 };
                 or_crash(&invocation, async { one(splitter.handle(&body).await) }).await
             }

@@ -13,6 +13,9 @@ impl Tally {
         for run in lock(&driver.record).runs.values() {
             let reason = run.reason.as_deref().map_or("", kind);
             *self.0.entry(format!("{} {reason}", run.state)).or_default() += 1;
+            if run.scan.is_some() && run.plan.is_some() {
+                *self.0.entry("scanned by workers".to_owned()).or_default() += 1;
+            }
         }
     }
 
@@ -24,6 +27,7 @@ impl Tally {
             "superseded newer upload",
             "superseded took over",
             "failed tries",
+            "scanned by workers",
         ] {
             assert!(self.0.contains_key(ending), "no run ended as {ending:?}: {self:?}");
         }
@@ -46,6 +50,8 @@ fn kind(reason: &str) -> &'static str {
         "could not be assembled",
         "took over",
         "newer upload",
+        "could not be scanned",
+        "must keep what the scan",
     ];
     kinds.into_iter().find(|kind| reason.contains(kind)).unwrap_or("for another reason")
 }

@@ -12,6 +12,8 @@ const READS_AT_ONCE: usize = 16;
 /// How far a run is.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Progress {
+    /// The stage that is under way: `scan` while workers scan a source that is not planned yet.
+    pub(super) stage: String,
     /// Chunks in all; 0 while it is not planned.
     pub(super) chunks: u32,
     /// Chunks whose part exists.
@@ -28,14 +30,19 @@ pub(super) struct Progress {
 
 /// Reads how far a run is from its counters.
 pub(super) async fn read(stack: &Stack, run: &Run) -> Result<Progress, PortError> {
-    let Some(plan) = &run.plan else { return Ok(Progress::default()) };
-    let (ledger, stage) = (&stack.ports.ledger, &StageId::of(run));
-    let groups = plan.grouping.groups();
+    let is_scanned = run.plan.is_none() && run.scan.is_some();
+    let (ledger, stage) =
+        (&stack.ports.ledger, &if is_scanned { StageId::scan_of(run) } else { StageId::of(run) });
+    let Some(grouping) = run.grouping_of(&stage.stage) else {
+        return Ok(Progress { stage: stage.stage.clone(), ..Progress::default() });
+    };
+    let groups = grouping.groups();
     let read = |group| ledger.group(stage, GroupIndex(group));
     let counts: Vec<_> = stream::iter(0..groups).map(read).buffered(READS_AT_ONCE).try_collect().await?;
     let root = ledger.root(stage).await?;
     Ok(Progress {
-        chunks: plan.grouping.chunks,
+        stage: stage.stage.clone(),
+        chunks: grouping.chunks,
         done: counts.iter().map(|count| count.done.len()).sum(),
         failed: counts.iter().flat_map(|count| count.failed.iter().copied()).collect(),
         groups,

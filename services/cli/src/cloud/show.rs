@@ -69,7 +69,8 @@ pub(super) async fn tell(stack: &Stack, run: &Run, progress: &Progress, json: bo
         source.version_or_etag(),
         source.size_bytes
     ))?;
-    let Progress { chunks, done, groups, folded, sums, .. } = progress;
+    let Progress { stage, chunks, done, groups, folded, sums, .. } = progress;
+    say::line(&format!("stage     {stage}"))?;
     say::line(&format!(
         "chunks    {done} of {chunks} done, {} failed; {folded} of {groups} groups folded",
         progress.failed.len()

@@ -1,7 +1,7 @@
 //! `fanfold watch`: a run's progress until it ends.
 
 use anyhow::anyhow;
-use fanfold_domain::{Run, RunId, RunState, Timestamp};
+use fanfold_domain::{Run, RunId, RunState, SCAN, Timestamp};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Stack, find, progress, progress::Progress, show};
@@ -44,7 +44,8 @@ fn bar(json: bool) -> ProgressBar {
 }
 
 fn draw(bar: &ProgressBar, run: &Run, progress: &Progress, now: Timestamp) {
-    bar.set_prefix(run.state.to_string());
+    let is_scan = progress.stage == SCAN;
+    bar.set_prefix(if is_scan { "scanning".to_owned() } else { run.state.to_string() });
     bar.set_length(u64::from(progress.chunks));
     let ended = progress.done + progress.failed.len();
     bar.set_position(ended as u64);
@@ -53,7 +54,8 @@ fn draw(bar: &ProgressBar, run: &Run, progress: &Progress, now: Timestamp) {
     let left = u64::from(progress.chunks).saturating_sub(ended as u64);
     let left_s = (ended > 0).then(|| elapsed_ms * left / ended as u64 / 1000);
     let left = left_s.map_or_else(String::new, |left_s| format!(", about {left_s} s left"));
-    bar.set_message(format!("{rate} records/s{left}"));
+    let rate = if is_scan { String::new() } else { format!("{rate} records/s") };
+    bar.set_message(format!("{rate}{left}"));
 }
 
 fn verdict(run: &Run) -> Result<(), Failed> {

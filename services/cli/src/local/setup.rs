@@ -85,6 +85,7 @@ pub(crate) fn new_run(pipeline: Pipeline, source: SourcePin, output: &Path, erro
         state: RunState::Planning,
         generation: Generation(0),
         epoch: Epoch(0),
+        scan: None,
         plan: None,
         uploads: Vec::new(),
         sums: None,

@@ -214,6 +214,7 @@ mod tests {
             state,
             generation: Generation(0),
             epoch: Epoch(1),
+            scan: None,
             plan: None,
             uploads: vec![],
             sums: None,

@@ -37,9 +37,6 @@ const SCHEMA: Schema = Schema {
 };
 const RETRY_SCHEMA: Schema = Schema { built: &["attempts", "backoff"], not_yet: &[] };
 
-/// The name of the stage that scans large sources, which is Fanfold's own.
-const RESERVED_NAME: &str = "scan";
-
 /// At least 2, as SQS wants of a mapping's maximum concurrency.
 const MAX_CONCURRENCY: RangeInclusive<u32> = 2..=10_000;
 /// A Lambda ends at 15 minutes; the rest is for the part, the completion and the next try's message.
@@ -139,7 +136,7 @@ const NAME: &str = "1 to 32 of a-z, 0-9, `-`, but not `scan`";
 
 fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
-        && name != RESERVED_NAME
+        && name != crate::SCAN
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 

@@ -22,7 +22,7 @@ use crate::{
     processor::{self, Context, Inherited, ProcessError},
 };
 
-pub use statistics::{Statistics, end_by_part, statistics_of};
+pub use statistics::{Statistics, end_by_part, scan_sums, statistics_of};
 
 /// The metadata of a part that names the attempt that created it.
 pub const ATTEMPT: &str = "fanfold-attempt";

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use fanfold_domain::{
-    ByteRange, ChunkIndex, ObjectName, Run, Sums,
+    ByteRange, ChunkIndex, ObjectName, Run, SCAN, Sums,
     message::{ChunkEnd, Failure},
 };
 use fanfold_ports::{
@@ -49,7 +49,7 @@ pub async fn statistics_of(
         .map_err(|error| PortError::new(Fault::Permanent, "read statistics", name, error.to_string()).into())
 }
 
-/// How chunk `chunk` ended, if its part exists: done, for a part that exists means that, whoever made it and
+/// How chunk `chunk` of a stage ended, if its part exists: done, for a part that exists means that, whoever made it and
 /// whatever became of them. `None` if there is no part.
 ///
 /// # Errors
@@ -58,8 +58,13 @@ pub async fn end_by_part(
     objects: &dyn Objects,
     run: &Run,
     work_bucket: &str,
+    stage: &str,
     chunk: ChunkIndex,
 ) -> Result<Option<ChunkEnd>, UploadError> {
+    if stage == SCAN {
+        let scanned = objects.head(&ObjectName::new(work_bucket, run.scan_key(chunk)), None).await?;
+        return Ok(scanned.map(|_| ChunkEnd::Done(scan_sums(run, chunk))));
+    }
     let part = ObjectName::new(work_bucket, run.keys().part(chunk));
     let Some(head) = objects.head(&part, None).await? else { return Ok(None) };
     match statistics_of(objects, run, work_bucket, chunk, &head).await {
@@ -71,4 +76,10 @@ pub async fn end_by_part(
         }
         Err(error) => Err(error),
     }
+}
+
+/// What a chunk of the scan of `run` adds: it is as large as planned, and nothing is known of its records alone.
+pub fn scan_sums(run: &Run, chunk: ChunkIndex) -> Sums {
+    let bytes_in = run.scan.as_ref().map_or(0, |scan| scan.range(chunk).len());
+    Sums { bytes_in, ..Sums::default() }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fanfold_domain::{ByteRange, Grouping, group::TooManyChunks, pipeline::Split};
 use fanfold_records::{
-    Dialect, Locating, Position, Scanner, State, Window, block_of_record, boundary_in_block, first_boundary,
+    Dialect, Locating, Position, State, Window, block_of_record, boundary_in_block, first_boundary,
     fixed_boundary, nth_record_start,
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -12,11 +12,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{
     PlanError,
     reader::Reader,
-    scan::{Scanned, scan},
+    scan::{Scanned, lies_within_record},
 };
 
 /// Reads for cuts under way at once.
 const AT_ONCE: usize = 32;
+/// Stretches of a scan looked into at once.
+const STRETCHES_AT_ONCE: usize = 4;
 /// The least and the most that is first read at a nominal cut, in bytes.
 const WINDOW_BYTES: (u64, u64) = (512, 16 << 10);
 /// The window's share of a chunk: what keeps the splitter below a thousandth of the file.
@@ -32,33 +34,62 @@ pub(super) struct Cutter<'a> {
     pub(super) data: ByteRange,
 }
 
-/// Cuts that one block is read for.
+/// How a source is cut.
+pub(super) enum Method {
+    /// Nowhere.
+    Whole,
+    /// At places that are computed.
+    Fixed(Vec<u64>),
+    /// Behind these nominal cuts, each looked for around it.
+    Local { size: u64, nominal: Vec<u64> },
+    /// Where only a scan of all data can tell.
+    Scan(Aim),
+}
+
+/// What is looked for in scanned data.
+#[derive(Debug, Clone)]
+pub(super) enum Aim {
+    /// The first record that starts at or behind each of these nominal cuts.
+    Behind(Vec<u64>),
+    /// Every so many records' start.
+    Every(u64),
+}
+
+/// What is looked for in one stretch.
+struct Task {
+    stretch: usize,
+    /// Nominal cuts, or numbers of records.
+    wanted: Vec<u64>,
+    /// The last block in which something is still looked for.
+    last_block: usize,
+}
+
+/// What one block is read for.
 struct Search {
     block: usize,
-    /// The last block in which a boundary is still looked for.
     last_block: usize,
-    /// Nominal cuts, or numbers of records.
     wanted: Vec<u64>,
 }
 
 impl Cutter<'_> {
-    /// The cuts, in any order.
-    pub(super) async fn cuts(&self, split: Split) -> Result<Vec<u64>, PlanError> {
-        match split {
-            Split::SizeBytes(size) if size >= self.data.len() => Ok(Vec::new()),
-            Split::SizeBytes(size) => {
+    /// How the data are cut for such a split.
+    pub(super) fn method(&self, split: Split) -> Result<Method, PlanError> {
+        Ok(match (split, self.dialect) {
+            (Split::SizeBytes(size), _) if size >= self.data.len() => Method::Whole,
+            (Split::SizeBytes(size), _) => {
                 let nominal = self.every(size)?;
                 match self.dialect.locating() {
-                    Locating::Arithmetic => Ok(self.fixed(&nominal)),
-                    Locating::Local => self.local(size, &nominal).await,
-                    Locating::Scan => self.scanned_by_size(&nominal).await,
+                    Locating::Arithmetic => Method::Fixed(self.fixed(&nominal)),
+                    Locating::Local => Method::Local { size, nominal },
+                    Locating::Scan => Method::Scan(Aim::Behind(nominal)),
                 }
             }
-            Split::Records(count) => match self.dialect {
-                Dialect::Fixed { length } => Ok(self.every(length.saturating_mul(count))?),
-                _ => self.scanned_by_records(count).await,
-            },
-        }
+            (Split::Records(count), Dialect::Fixed { length }) => {
+                Method::Fixed(self.every(length.saturating_mul(count))?)
+            }
+            (Split::Records(_), _) if self.data.is_empty() => Method::Whole,
+            (Split::Records(count), _) => Method::Scan(Aim::Every(count)),
+        })
     }
 
     /// The nominal cuts: every `size` bytes of the data, without its edges.
@@ -73,7 +104,7 @@ impl Cutter<'_> {
     }
 
     /// Looks around each nominal cut, many at once.
-    async fn local(&self, size: u64, nominal: &[u64]) -> Result<Vec<u64>, PlanError> {
+    pub(super) async fn local(&self, size: u64, nominal: &[u64]) -> Result<Vec<u64>, PlanError> {
         let window = (size / WINDOW_SHARE).clamp(WINDOW_BYTES.0, WINDOW_BYTES.1);
         // A record start that is not before the next nominal cut is found from there: in a source of few
         // and long records no byte is read for two cuts.
@@ -100,87 +131,130 @@ impl Cutter<'_> {
         Ok(None)
     }
 
-    async fn scanned_by_size(&self, nominal: &[u64]) -> Result<Vec<u64>, PlanError> {
-        let scanned = self.scan().await?;
-        let mut searches = by_block(nominal.iter().map(|cut| (scanned.block_of(*cut), *cut)));
-        // As in `local`: what starts behind the next nominal cut is found from there.
-        let next: Vec<usize> = searches.iter().skip(1).map(|search| search.block).collect();
-        let last = scanned.positions.len().saturating_sub(1);
-        searches
-            .iter_mut()
-            .zip(next.into_iter().chain([last]))
-            .for_each(|(search, next)| search.last_block = next);
-        self.search(&scanned, searches, |bytes, at, cut, at_end| {
-            let from = usize::try_from(cut.saturating_sub(at.offset)).expect("blocks are small");
-            let found = boundary_in_block(self.dialect, bytes, at.state, from, at_end);
-            found.map(|start| at.offset + start as u64)
-        })
-        .await
-    }
-
-    async fn scanned_by_records(&self, count: u64) -> Result<Vec<u64>, PlanError> {
-        let scanned = self.scan().await?;
-        let chunks = scanned.records.div_ceil(count).max(1);
-        Grouping::choose(chunks, self.data.len())?;
-        let records = (1..chunks).map(|chunk| chunk * count);
-        let block = |record| block_of_record(&scanned.positions, record).unwrap_or(0);
-        let mut searches = by_block(records.map(|record| (block(record), record)));
-        for search in &mut searches {
-            search.last_block = scanned.positions.len() - 1;
-        }
-        self.search(&scanned, searches, |bytes, at, record, at_end| {
-            nth_record_start(self.dialect, bytes, at, record, at_end)
-        })
-        .await
-    }
-
-    async fn scan(&self) -> Result<Scanned, PlanError> {
-        let scanner = Scanner::new(self.dialect).expect("fixed-width records are never scanned");
-        scan(self.reader, scanner, self.data).await
-    }
-
-    /// Does many searches at once. `find` looks in the bytes from a known position on for one thing wanted.
-    async fn search(
-        &self,
-        scanned: &Scanned,
-        searches: Vec<Search>,
-        find: impl Fn(&[u8], Position, u64, bool) -> Option<u64> + Sync,
-    ) -> Result<Vec<u64>, PlanError> {
-        let find = &find;
-        let one = async |search: Search| self.search_from(scanned, search, find).await;
-        let found: Vec<Vec<u64>> = stream::iter(searches).map(one).buffered(AT_ONCE).try_collect().await?;
+    /// The cuts in scanned data, in any order.
+    pub(super) async fn scanned(&self, scanned: &Scanned, aim: &Aim) -> Result<Vec<u64>, PlanError> {
+        let tasks = match aim {
+            Aim::Behind(nominal) => behind(scanned, nominal),
+            Aim::Every(count) => {
+                let chunks = scanned.records().div_ceil(*count).max(1);
+                Grouping::choose(chunks, self.data.len())?;
+                every(scanned, (1..chunks).map(|chunk| chunk * count))
+            }
+        };
+        let look = |task| self.look_in_stretch(scanned, aim, task);
+        let found: Vec<Vec<u64>> =
+            stream::iter(tasks).map(look).buffered(STRETCHES_AT_ONCE).try_collect().await?;
         Ok(found.concat())
     }
 
-    /// Reads block after block until all that is wanted was found, or is left to a later search.
-    async fn search_from(
+    async fn look_in_stretch(&self, scanned: &Scanned, aim: &Aim, task: Task) -> Result<Vec<u64>, PlanError> {
+        let Task { stretch, wanted, last_block } = task;
+        let positions = scanned.positions(stretch).await?;
+        let first_block = stretch * scanned.stretch_blocks();
+        let mut searches = by_block(wanted.into_iter().map(|wanted| {
+            let block = match aim {
+                Aim::Behind(_) => scanned.block_of(wanted),
+                Aim::Every(_) => first_block + block_of_record(without_end(&positions), wanted).unwrap_or(0),
+            };
+            (block, wanted)
+        }));
+        if let Aim::Behind(_) = aim {
+            // As in `local`: what starts behind the next nominal cut is found from there.
+            let next: Vec<usize> = searches.iter().skip(1).map(|search| search.block).collect();
+            searches.iter_mut().zip(next).for_each(|(search, next)| search.last_block = next);
+        }
+        for search in &mut searches {
+            search.last_block = search.last_block.min(last_block);
+        }
+        let search = |search| self.search(scanned, aim, positions.clone(), search);
+        let found: Vec<Vec<u64>> = stream::iter(searches).map(search).buffered(AT_ONCE).try_collect().await?;
+        Ok(found.concat())
+    }
+
+    /// Reads block after block until all that is wanted was found, or is left to a later search. `positions`
+    /// are those of the stretch that the search begins in.
+    async fn search(
         &self,
         scanned: &Scanned,
+        aim: &Aim,
+        mut positions: Arc<[Position]>,
         search: Search,
-        find: &(impl Fn(&[u8], Position, u64, bool) -> Option<u64> + Sync),
     ) -> Result<Vec<u64>, PlanError> {
-        let Search { block, last_block, mut wanted } = search;
+        let Search { mut block, last_block, mut wanted } = search;
+        let (mut stretch, mut place) = scanned.place(block);
         let mut cuts = Vec::new();
-        for index in (block..=last_block).filter(|index| !scanned.is_within_record(*index)) {
-            let range = scanned.block(index);
-            let bytes = self.reader.read(range).await?;
-            let (mut at, mut rest) = (scanned.positions[index], &bytes[..]);
-            wanted.retain(|wanted| {
-                let Some(cut) = find(rest, at, *wanted, range.end == self.data.end) else { return true };
-                // The next one is looked for from here on: no byte of the block is looked at for two.
-                if let Some(passed) = cut.checked_sub(at.offset) {
-                    at = Position { offset: cut, state: State::StartOfRecord, records: *wanted };
-                    rest = &rest[usize::try_from(passed).expect("blocks are small")..];
+        while block <= last_block && !wanted.is_empty() {
+            if place + 1 >= positions.len() {
+                // On to the next stretch in which a record starts.
+                stretch += 1;
+                while stretch < scanned.stretches() && scanned.is_within_record(stretch) {
+                    stretch += 1;
                 }
-                cuts.push(cut);
-                false
-            });
-            if wanted.is_empty() {
-                break;
+                if stretch == scanned.stretches() {
+                    break;
+                }
+                positions = scanned.positions(stretch).await?;
+                (block, place) = (stretch * scanned.stretch_blocks(), 0);
+                continue;
             }
+            if !lies_within_record(positions[place], positions[place + 1]) {
+                let range = scanned.block(stretch, positions[place]);
+                let bytes = self.reader.read(range).await?;
+                self.take(aim, &bytes, positions[place], &mut wanted, &mut cuts);
+            }
+            (block, place) = (block + 1, place + 1);
         }
         Ok(cuts)
     }
+
+    /// Takes what a block has of what is wanted.
+    fn take(&self, aim: &Aim, bytes: &[u8], mut at: Position, wanted: &mut Vec<u64>, cuts: &mut Vec<u64>) {
+        let at_end = at.offset + bytes.len() as u64 == self.data.end;
+        let mut rest = bytes;
+        wanted.retain(|wanted| {
+            let found = match aim {
+                Aim::Behind(_) => {
+                    let from = usize::try_from(wanted.saturating_sub(at.offset)).expect("blocks are small");
+                    let found = boundary_in_block(self.dialect, rest, at.state, from, at_end);
+                    found.map(|start| at.offset + start as u64)
+                }
+                Aim::Every(_) => nth_record_start(self.dialect, rest, at, *wanted, at_end),
+            };
+            let Some(cut) = found else { return true };
+            // The next one is looked for from here on: no byte of the block is looked at for two.
+            if let Some(passed) = cut.checked_sub(at.offset) {
+                at = Position { offset: cut, state: State::StartOfRecord, records: *wanted };
+                rest = &rest[usize::try_from(passed).expect("blocks are small")..];
+            }
+            cuts.push(cut);
+            false
+        });
+    }
+}
+
+/// Nominal cuts by the stretch they lie in.
+fn behind(scanned: &Scanned, nominal: &[u64]) -> Vec<Task> {
+    let mut tasks = by_stretch(nominal.iter().map(|cut| (scanned.stretch_of(*cut), *cut)));
+    // What starts behind the next nominal cut is found from there, in whatever stretch that lies.
+    let next: Vec<usize> = tasks.iter().skip(1).map(|task| scanned.block_of(task.wanted[0])).collect();
+    tasks.iter_mut().zip(next).for_each(|(task, next)| task.last_block = next);
+    tasks
+}
+
+/// Numbers of records by the stretch that each is looked for from: the last in which it has not yet begun.
+fn every(scanned: &Scanned, records: impl Iterator<Item = u64>) -> Vec<Task> {
+    by_stretch(records.map(|record| (block_of_record(scanned.starts(), record).unwrap_or(0), record)))
+}
+
+fn by_stretch(wanted: impl Iterator<Item = (usize, u64)>) -> Vec<Task> {
+    let mut tasks: Vec<Task> = Vec::new();
+    for (stretch, wanted) in wanted {
+        match tasks.last_mut() {
+            Some(last) if last.stretch == stretch => last.wanted.push(wanted),
+            _ => tasks.push(Task { stretch, wanted: vec![wanted], last_block: usize::MAX }),
+        }
+    }
+    tasks
 }
 
 /// Joins what is looked for in the same block, so that it is read once.
@@ -189,8 +263,13 @@ fn by_block(wanted: impl Iterator<Item = (usize, u64)>) -> Vec<Search> {
     for (block, wanted) in wanted {
         match searches.last_mut() {
             Some(last) if last.block == block => last.wanted.push(wanted),
-            _ => searches.push(Search { block, last_block: block, wanted: vec![wanted] }),
+            _ => searches.push(Search { block, last_block: usize::MAX, wanted: vec![wanted] }),
         }
     }
     searches
+}
+
+/// The positions of blocks, without that of their end.
+fn without_end(positions: &[Position]) -> &[Position] {
+    &positions[..positions.len() - 1]
 }

@@ -2,22 +2,30 @@
 
 mod cut;
 mod head;
+mod kept;
 mod reader;
 mod scan;
 
 use std::sync::Arc;
 
 use fanfold_domain::{
-    ByteRange, Chunk, ChunkIndex, Grouping, Plan, SourcePin,
+    ByteRange, Chunk, ChunkIndex, Grouping, Plan, Run, Scan, SourcePin,
     group::TooManyChunks,
-    pipeline::{Pipeline, Split},
+    pipeline::{Pipeline, Source, Split},
 };
 use fanfold_ports::{Objects, PortError, objects::ReadError};
-use fanfold_records::PreambleError;
+use fanfold_records::{BLOCK, Dialect, PreambleError, Scanner};
 use thiserror::Error;
 
-use self::{cut::Cutter, head::Head, reader::Reader};
+use self::{
+    cut::{Cutter, Method},
+    head::Head,
+    kept::Kept,
+    reader::Reader,
+};
 use crate::dialect;
+
+pub use scan::scan_chunk;
 
 /// What planning found: the plan, its chunks, and what it cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +50,9 @@ pub enum PlanError {
     /// It is gone, or no longer what was pinned.
     #[error("the source was replaced: {0}")]
     SourceChanged(ReadError),
+    /// What workers found of it is gone.
+    #[error("{0}: the work bucket must keep what the scan of a source found until the run ends")]
+    ScanLost(ReadError),
     /// A read failed.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -56,7 +67,61 @@ impl From<ReadError> for PlanError {
     }
 }
 
-/// Plans `source` as `pipeline` says, with ranged reads and no copy.
+/// How large a source may be for one reader to scan it, and in what pieces a larger one is scanned by workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanLimits {
+    /// The most bytes that one reader scans.
+    pub alone_bytes: u64,
+    /// Bytes that a worker scans at once.
+    pub range_bytes: u64,
+}
+
+impl ScanLimits {
+    /// 4 GiB is a minute's reading for one function, and 256 MiB a few seconds'.
+    pub const DEFAULT: Self = Self::alone_up_to(4 << 30);
+
+    /// Sources of at most `alone_bytes` are scanned by one reader; larger ones in sixteenths of that, in whole
+    /// blocks.
+    pub const fn alone_up_to(alone_bytes: u64) -> Self {
+        Self { alone_bytes, range_bytes: (alone_bytes / 16).next_multiple_of(BLOCK as u64) }
+    }
+}
+
+/// A source with its beginning read.
+struct Opened {
+    reader: Arc<Reader>,
+    head: Head,
+    dialect: Dialect,
+    data: ByteRange,
+}
+
+impl Opened {
+    async fn new(
+        objects: Arc<dyn Objects>,
+        pipeline: &Pipeline,
+        source: &SourcePin,
+    ) -> Result<Self, PlanError> {
+        let dialect = dialect::of(&pipeline.source);
+        let reader = Arc::new(Reader::new(objects, source.clone()));
+        let head = Head::read(&reader, &pipeline.source, dialect).await?;
+        let data = ByteRange::new(head.preamble.end, source.size_bytes);
+        Ok(Self { reader, head, dialect, data })
+    }
+
+    fn cutter(&self) -> Cutter<'_> {
+        Cutter { reader: &self.reader, dialect: self.dialect, data: self.data }
+    }
+
+    fn planned(self, cuts: Vec<u64>) -> Result<Planned, PlanError> {
+        let Head { preamble, header, line_end } = self.head;
+        let chunks = chunks(self.data, cuts);
+        let grouping = Grouping::choose(chunks.len() as u64, self.data.len())?;
+        let plan = Plan { grouping, preamble, header, line_end };
+        Ok(Planned { plan, chunks, bytes_read: self.reader.bytes_read() })
+    }
+}
+
+/// Plans `source` as `pipeline` says, with ranged reads and no copy; all of it is scanned here if it has to be.
 ///
 /// # Errors
 /// The source cannot be read, or not as what the pipeline says it is.
@@ -65,15 +130,65 @@ pub async fn plan(
     pipeline: &Pipeline,
     source: &SourcePin,
 ) -> Result<Planned, PlanError> {
-    let dialect = dialect::of(&pipeline.source);
-    let reader = Arc::new(Reader::new(objects, source.clone()));
-    let Head { preamble, header, line_end } = Head::read(&reader, &pipeline.source, dialect).await?;
-    let data = ByteRange::new(preamble.end, source.size_bytes);
-    let cuts = Cutter { reader: &reader, dialect, data }.cuts(pipeline.split).await?;
-    let chunks = chunks(data, cuts);
-    let grouping = Grouping::choose(chunks.len() as u64, data.len())?;
-    let plan = Plan { grouping, preamble, header, line_end };
-    Ok(Planned { plan, chunks, bytes_read: reader.bytes_read() })
+    let opened = Opened::new(objects, pipeline, source).await?;
+    let cutter = opened.cutter();
+    let cuts = match cutter.method(pipeline.split)? {
+        Method::Whole => Vec::new(),
+        Method::Fixed(cuts) => cuts,
+        Method::Local { size, nominal } => cutter.local(size, &nominal).await?,
+        Method::Scan(aim) => {
+            let scanned = scan::scan(&opened.reader, scanner_of(&pipeline.source), opened.data).await?;
+            cutter.scanned(&scanned, &aim).await?
+        }
+    };
+    opened.planned(cuts)
+}
+
+/// How workers are to scan `source`, if it must be scanned and is too large for one reader.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn scan_due(
+    objects: Arc<dyn Objects>,
+    pipeline: &Pipeline,
+    source: &SourcePin,
+    limits: ScanLimits,
+) -> Result<Option<Scan>, PlanError> {
+    if source.size_bytes <= limits.alone_bytes {
+        return Ok(None);
+    }
+    let opened = Opened::new(objects, pipeline, source).await?;
+    Ok(match opened.cutter().method(pipeline.split)? {
+        Method::Scan(_) => Some(Scan::new(opened.data, limits.range_bytes)?),
+        _ => None,
+    })
+}
+
+/// Plans the source of `run` with what workers found in all chunks of its scan.
+///
+/// # Errors
+/// As [`plan`], or what they found is gone.
+pub async fn plan_scanned(
+    objects: Arc<dyn Objects>,
+    run: &Run,
+    scan: &Scan,
+    work_bucket: &str,
+) -> Result<Planned, PlanError> {
+    let (pipeline, source) = (&run.pipeline, &run.source);
+    let opened = Opened::new(objects.clone(), pipeline, source).await?;
+    let cutter = opened.cutter();
+    let Method::Scan(aim) = cutter.method(pipeline.split)? else {
+        // The source is pinned, so that whoever had it scanned saw the same.
+        unreachable!("the same source and split were to be scanned before");
+    };
+    let kept = Kept::new(objects, run, scan, work_bucket);
+    let scanned = scan::scanned_by_workers(kept).await?;
+    let cuts = cutter.scanned(&scanned, &aim).await?;
+    opened.planned(cuts)
+}
+
+fn scanner_of(source: &Source) -> Scanner {
+    Scanner::new(dialect::of(source)).expect("fixed-width records are never scanned")
 }
 
 /// The plan of a single chunk that is the whole source: a sequential run.

@@ -163,6 +163,7 @@ fn run(pipeline: Pipeline, source: SourcePin) -> Run {
         state: RunState::Planning,
         generation: Generation(0),
         epoch: Epoch(1),
+        scan: None,
         plan: None,
         uploads: Vec::new(),
         sums: None,

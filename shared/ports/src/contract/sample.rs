@@ -50,6 +50,7 @@ pub fn sample_run(key: &str, created_at: Timestamp) -> Run {
         state: RunState::Planning,
         generation: Generation(0),
         epoch: Epoch(0),
+        scan: None,
         plan: None,
         uploads: Vec::new(),
         sums: None,

@@ -1,15 +1,15 @@
 //! Assembling and publishing the output.
 
 use fanfold_domain::{Run, RunState, Stamp, Standing};
-use fanfold_engine::publish::{Assembled, assemble, metadata};
-use fanfold_lifecycle::{change, give_up, succeed};
+use fanfold_engine::publish::{Assembled, assemble};
+use fanfold_lifecycle::{fence_formers, give_up, succeed};
 use fanfold_ports::{
     Fault,
     ledger::StageId,
-    objects::{Condition, ReadError, Upload, UploadError, Written},
+    objects::{Condition, ReadError, UploadError, Written},
 };
 
-use crate::{Merger, MergerError, errors::Listed};
+use crate::{Merger, MergerError, errors::Listed, upload::Target};
 
 /// How often publication is tried against others who write there.
 const TRIES: usize = 5;
@@ -42,7 +42,8 @@ impl Merger {
                 if !self.owns_output(run).await? {
                     return Ok(give_up(&self.ports, &run.id, RunState::Superseded, TAKEN_OVER).await?);
                 }
-                let Some(upload) = self.begin_upload(run).await? else { return Ok(()) };
+                fence_formers(&self.ports, run).await?;
+                let Some(upload) = self.begin_upload(run, Target::Output).await? else { return Ok(()) };
                 let filled =
                     assemble(&*self.ports.objects, run, &self.work_bucket, groups, &sums, upload).await;
                 match filled {
@@ -76,27 +77,6 @@ impl Merger {
     pub(crate) async fn owns_output(&self, run: &Run) -> Result<bool, MergerError> {
         let owner = self.ports.ledger.owner(&run.output).await?;
         Ok(owner.is_some_and(|owner| owner.run == run.id && owner.epoch == run.epoch))
-    }
-
-    /// Begins an upload and records it in the run before it is used, so that whoever ends the run can abort
-    /// it. `None` if the run is no longer completing.
-    async fn begin_upload(&self, run: &Run) -> Result<Option<Upload>, MergerError> {
-        let upload = self.ports.objects.create_upload(&run.output, &metadata(run)).await?;
-        let now = self.ports.clock.now();
-        let recorded = change(&*self.ports.ledger, &run.id, |run| {
-            if run.state != RunState::Completing || run.uploads.contains(&upload.id) {
-                return Ok(None);
-            }
-            let mut recorded = Run { updated_at: now, ..run.clone() };
-            recorded.uploads.push(upload.id.clone());
-            Ok(Some(recorded))
-        })
-        .await?;
-        if recorded.state == RunState::Completing && recorded.generation == run.generation {
-            return Ok(Some(upload));
-        }
-        self.ports.objects.abort_upload(&upload).await?;
-        Ok(None)
     }
 
     async fn publish(&self, run: &Run, assembled: Option<&Assembled>) -> Result<Published, MergerError> {

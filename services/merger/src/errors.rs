@@ -1,14 +1,15 @@
 //! The list of bad records, `<key>_Errors`: written before the output, and for a run that failed.
 
 use fanfold_domain::{Epoch, GroupCount, GroupIndex, Run, RunState, Stamp, Standing, Sums};
-use fanfold_engine::publish::{report_bad_records, write_bad_records};
+use fanfold_engine::publish::{ListUpload, report_bad_records, write_bad_records};
+use fanfold_lifecycle::fence_formers;
 use fanfold_ports::{
     ledger::StageId,
     objects::{Condition, UploadError, Written},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::{Merger, MergerError};
+use crate::{Merger, MergerError, upload::Target};
 
 /// How often the list is tried against others who write there.
 const TRIES: usize = 5;
@@ -37,8 +38,8 @@ impl Merger {
         let groups: Vec<Sums> = groups.into_iter().map(|count| count.sums).collect();
         let (objects, bucket) = (&*self.ports.objects, &self.work_bucket);
         let has_any = sums.bad_records > 0;
-        self.publish_list(run, has_any, async |condition| {
-            write_bad_records(objects, run, bucket, &groups, condition).await
+        self.publish_list(run, has_any, async |list| {
+            write_bad_records(objects, run, bucket, &groups, list).await
         })
         .await
     }
@@ -54,8 +55,9 @@ impl Merger {
         let has_any = groups.iter().any(|count| count.sums.bad_records > 0)
             || failures.iter().any(|(_, failure)| failure.bad_records.is_some());
         let (objects, bucket, grouping) = (&*self.ports.objects, &self.work_bucket, plan.grouping);
-        self.publish_list(run, has_any, async |condition| {
-            report_bad_records(objects, run, bucket, grouping, &groups, &failures, condition).await
+        fence_formers(&self.ports, run).await?;
+        self.publish_list(run, has_any, async |list| {
+            report_bad_records(objects, run, bucket, grouping, &groups, &failures, list).await
         })
         .await?;
         Ok(())
@@ -72,7 +74,7 @@ impl Merger {
         &self,
         run: &Run,
         has_any: bool,
-        write: impl AsyncFn(Condition) -> Result<Written, UploadError>,
+        write: impl AsyncFn(ListUpload) -> Result<Written, UploadError>,
     ) -> Result<Listed, MergerError> {
         for _ in 0..TRIES {
             let head = self.ports.objects.head(&run.errors, None).await?;
@@ -87,7 +89,11 @@ impl Merger {
                 Standing::Replaceable => {}
             }
             let condition = head.map_or(Condition::Absent, |head| Condition::Matches(head.etag));
-            if let Written::Stored(_) = write(condition).await? {
+            // A run that may write no more has a successor, or has ended.
+            let Some(upload) = self.begin_upload(run, Target::List).await? else {
+                return Ok(Listed::Newer);
+            };
+            if let Written::Stored(_) = write(ListUpload { upload, condition }).await? {
                 return Ok(Listed::Yes);
             }
         }

@@ -11,5 +11,6 @@ mod assemble;
 mod errors;
 mod fold;
 mod handler;
+mod upload;
 
 pub use handler::{Merger, MergerError};

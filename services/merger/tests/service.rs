@@ -13,7 +13,7 @@ use fanfold_ports::{
     contract::sample_run,
     ledger::{Freshness, StageId, Taken},
     memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
-    objects::{Condition, Metadata},
+    objects::{Condition, Expected, Metadata, Upload, UploadError, UploadedPart, Written},
 };
 
 const HEADER: &str = "orderid,confirmationid\n";
@@ -21,7 +21,13 @@ const HEADER: &str = "orderid,confirmationid\n";
 /// A world with a running run of two chunks, both done, each a group, and its merger. Chunk 1 has a bad record.
 async fn done() -> (MemoryWorld, Merger, Run) {
     let (world, ports) = memory_ports();
-    let mut run = sample_run("merged", MEMORY_EPOCH);
+    let run = done_in(&world, "merged").await;
+    (world, Merger { ports, work_bucket: "work".into() }, run)
+}
+
+/// Such a run of another name, which takes the output.
+async fn done_in(world: &MemoryWorld, name: &str) -> Run {
+    let mut run = sample_run(name, MEMORY_EPOCH).renamed(&sample_run("merged", MEMORY_EPOCH));
     run.plan = Some(Plan {
         grouping: Grouping { chunks: 2, group_chunks: 1 },
         preamble: ByteRange::new(0, 0),
@@ -30,17 +36,17 @@ async fn done() -> (MemoryWorld, Merger, Run) {
     });
     run.state = RunState::Running;
     world.ledger.create_run(&run).await.unwrap();
-    run.epoch = take(&world, &run).await.epoch;
+    let ownership = take(world, &run).await;
+    (run.epoch, run.former) = (ownership.epoch, ownership.former);
     world.ledger.save_run(&run).await.unwrap();
-    let merger = Merger { ports, work_bucket: "work".into() };
-    make_part(&world, &run, 0, "one\n", 0).await;
-    make_part(&world, &run, 1, "two\n", 1).await;
-    (world, merger, run)
+    make_part(world, &run, 0, "one\n", 0).await;
+    make_part(world, &run, 1, "two\n", 1).await;
+    run
 }
 
 async fn take(world: &MemoryWorld, run: &Run) -> Ownership {
     match world.ledger.take_output(&run.output, &run.id, &run.source.object, None).await.unwrap() {
-        Taken::Owned { ownership, .. } => ownership,
+        Taken::Owned(ownership) => ownership,
         Taken::Newer(newer) => panic!("{newer:?}"),
     }
 }
@@ -284,4 +290,55 @@ async fn messages_of_other_generations_and_of_ended_runs_do_nothing() {
 async fn a_message_of_another_version_is_delivered_again() {
     let (_, merger, run) = done().await;
     assert!(merger.handle(&fold(&run, 0).replacen("\"v\":1", "\"v\":7", 1)).await.is_err());
+}
+
+/// An upload of a run under one of its names, recorded and filled, as a merger leaves it that hangs just before
+/// it completes it.
+async fn hanging(world: &MemoryWorld, run: &Run, object: &ObjectName) -> (Upload, UploadedPart) {
+    let upload = world.objects.create_upload(object, &Stamp::of(run).to_metadata()).await.unwrap();
+    let part = world.objects.upload_part(&upload, 1, "older".into()).await.unwrap();
+    let mut recorded = now(world, run).await;
+    if *object == run.output { &mut recorded.uploads } else { &mut recorded.list_uploads }
+        .push(upload.id.clone());
+    world.ledger.save_run(&recorded).await.unwrap();
+    (upload, part)
+}
+
+async fn complete(
+    world: &MemoryWorld,
+    (upload, part): (Upload, UploadedPart),
+) -> Result<Written, UploadError> {
+    // Whatever it saw there before: equal bytes have equal entity tags.
+    let head = world.objects.head(&upload.object, None).await.unwrap().unwrap();
+    let expected = Expected { size_bytes: 5, crc64: None };
+    world.objects.complete_upload(&upload, &[part], Condition::Matches(head.etag), expected).await
+}
+
+#[tokio::test]
+async fn a_former_owner_that_hangs_before_it_writes_never_writes_again() {
+    let (world, merger, oldest) = done().await;
+    let lists = hanging(&world, &oldest, &oldest.errors).await;
+    world.ledger.save_run(&Run { state: RunState::Failed, ..now(&world, &oldest).await }).await.unwrap();
+    let former = done_in(&world, "former").await;
+    folded(&world, &merger, &former).await;
+    let hangs = hanging(&world, &former, &former.output).await;
+    let lists_too = hanging(&world, &former, &former.errors).await;
+
+    let newest = done_in(&world, "newest").await;
+    folded(&world, &merger, &newest).await;
+    merger.handle(&assemble(&newest)).await.unwrap();
+    assert_eq!(now(&world, &newest).await.state, RunState::Succeeded);
+    for hung in [lists, hangs, lists_too] {
+        assert!(matches!(complete(&world, hung).await, Err(UploadError::Gone(_))));
+    }
+    assert_eq!(now(&world, &former).await.state, RunState::Superseded);
+    // Nor does it begin anew.
+    for (run, message) in [(&former, assemble(&former)), (&oldest, report(&oldest))] {
+        let head = world.objects.head(&run.errors, None).await.unwrap();
+        merger.handle(&message).await.unwrap();
+        assert_eq!(world.objects.head(&run.errors, None).await.unwrap(), head);
+    }
+    let (oldest, former) = (now(&world, &oldest).await, now(&world, &former).await);
+    assert!(oldest.is_fenced && former.is_fenced);
+    assert_eq!(world.objects.open_uploads(), []);
 }

@@ -96,7 +96,10 @@ impl Splitter {
             epoch: Epoch(0),
             scan: None,
             plan: None,
+            former: None,
             uploads: Vec::new(),
+            list_uploads: Vec::new(),
+            is_fenced: false,
             sums: None,
             reason,
             created_at: now,
@@ -122,20 +125,24 @@ impl Splitter {
     pub(crate) async fn take_output(&self, run: &Run) -> Result<Option<Run>, SplitterError> {
         let (ledger, source) = (&*self.ports.ledger, &run.source.object);
         let taken = ledger.take_output(&run.output, &run.id, source, run.sequencer.as_ref()).await?;
-        let (ownership, from) = match taken {
-            Taken::Owned { ownership, from } => (ownership, from),
+        let ownership = match taken {
+            Taken::Owned(ownership) => ownership,
             Taken::Newer(newer) => {
                 let reason = format!("run {} is of a newer upload", newer.run);
                 supersede(&self.ports, &run.id, run.generation, &reason).await?;
                 return Ok(None);
             }
         };
-        if let Some(former) = from {
-            self.supersede_former(&former, run).await?;
+        if let Some(former) = &ownership.former {
+            self.supersede_former(former, run).await?;
         }
         let owning = change(ledger, &run.id, |run| {
             let is_known = run.epoch == ownership.epoch || run.state != RunState::Planning;
-            Ok((!is_known).then(|| Run { epoch: ownership.epoch, ..run.clone() }))
+            Ok((!is_known).then(|| Run {
+                epoch: ownership.epoch,
+                former: ownership.former.clone(),
+                ..run.clone()
+            }))
         })
         .await?;
         Ok(Some(owning).filter(|run| run.state == RunState::Planning && run.epoch == ownership.epoch))

@@ -29,7 +29,7 @@ async fn world(state: RunState) -> (MemoryWorld, Sweeper, Run) {
         line_end: LineEnd::Lf,
     });
     let taken = world.ledger.take_output(&run.output, &run.id, &run.source.object, None).await.unwrap();
-    let Taken::Owned { ownership, .. } = taken else { panic!("{taken:?}") };
+    let Taken::Owned(ownership) = taken else { panic!("{taken:?}") };
     run.epoch = ownership.epoch;
     world.ledger.create_run(&run).await.unwrap();
     (world, Sweeper { ports, work_bucket: "work".into() }, run)

@@ -153,8 +153,18 @@ pub struct Run {
     pub scan: Option<Scan>,
     /// What planning found, once it has.
     pub plan: Option<Plan>,
-    /// Ids of the multipart uploads that assemblies of this run have begun.
+    /// The run that owned the output before this one, if any did.
+    #[serde(default)]
+    pub former: Option<RunId>,
+    /// Ids of the multipart uploads of the output that assemblies of this run have begun.
     pub uploads: Vec<String>,
+    /// Ids of the multipart uploads of the list of bad records that this run has begun.
+    #[serde(default)]
+    pub list_uploads: Vec<String>,
+    /// Whether it was made sure, after its end and for a later owner, that it can write nothing any more: all its
+    /// uploads were aborted, and it may begin none.
+    #[serde(default)]
+    pub is_fenced: bool,
     /// Final sums, from `completing` on.
     pub sums: Option<Sums>,
     /// Why it ended as it did, where it did not succeed.
@@ -245,6 +255,8 @@ pub struct Ownership {
     pub run: RunId,
     /// How many times it was taken.
     pub epoch: Epoch,
+    /// The run that it was taken from, if another owned it.
+    pub former: Option<RunId>,
     /// The source of that run.
     pub source: ObjectName,
     /// The sequencer of that run's event, where an event began it.
@@ -296,8 +308,13 @@ mod tests {
     fn only_an_older_event_of_the_same_key_is_turned_away() {
         let run = RunId::derive("p", &crate::Origin::Submission { idempotency_key: "k" });
         let source = ObjectName::new("in", "a.csv");
-        let owner =
-            Ownership { run, epoch: Epoch(1), source: source.clone(), sequencer: Some(Sequencer::new("05")) };
+        let owner = Ownership {
+            run,
+            epoch: Epoch(1),
+            former: None,
+            source: source.clone(),
+            sequencer: Some(Sequencer::new("05")),
+        };
         assert!(owner.is_newer_than(&source, Some(&Sequencer::new("04"))));
         assert!(!owner.is_newer_than(&source, Some(&Sequencer::new("06"))));
         assert!(!owner.is_newer_than(&source, None));

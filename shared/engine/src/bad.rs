@@ -3,7 +3,7 @@
 use fanfold_domain::{ByteRange, ObjectName};
 use fanfold_ports::{
     Fault, Objects, PortError,
-    objects::{ByteStream, Metadata, ObjectHead, Pin, ReadError, UploadError},
+    objects::{ByteStream, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError},
 };
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,11 @@ impl<'a> BadRecords<'a> {
     /// Begins a list that will be `object`; an empty one need not be created.
     pub fn new(objects: &'a dyn Objects, object: ObjectName, metadata: Metadata) -> Self {
         Self { writer: PartWriter::new(objects, object, metadata), count: 0 }
+    }
+
+    /// Begins a list that will be what `upload` is.
+    pub fn into_upload(objects: &'a dyn Objects, upload: Upload) -> Self {
+        Self { writer: PartWriter::into_upload(objects, upload), count: 0 }
     }
 
     /// How many there are.

@@ -37,6 +37,12 @@ impl<'a> PartWriter<'a> {
         Self { objects, object, metadata, buffer: Vec::new(), upload: None, written }
     }
 
+    /// Begins to write what `upload` will be, as a multipart upload whatever its size.
+    pub fn into_upload(objects: &'a dyn Objects, upload: Upload) -> Self {
+        let begun = Begun { upload: upload.clone(), parts: Vec::new() };
+        Self { upload: Some(begun), ..Self::new(objects, upload.object, Metadata::new()) }
+    }
+
     /// Bytes taken so far.
     pub fn size_bytes(&self) -> u64 {
         self.written.size_bytes + self.buffer.len() as u64
@@ -84,7 +90,9 @@ impl<'a> PartWriter<'a> {
     }
 
     async fn complete(&mut self, condition: Condition) -> Result<Written, UploadError> {
-        if !self.buffer.is_empty() {
+        // One upload part there must be.
+        let is_empty = self.upload.as_ref().is_some_and(|begun| begun.parts.is_empty());
+        if is_empty || !self.buffer.is_empty() {
             self.send().await?;
         }
         let Begun { upload, parts } = self.upload.as_ref().expect("an upload is under way");

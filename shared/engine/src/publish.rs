@@ -67,6 +67,15 @@ pub async fn assemble(
     Ok(Assembled { upload, parts, expected })
 }
 
+/// Where a list of bad records is written. Always an upload, even of nothing: it can be aborted, and so a writer
+/// that hangs be kept from ever writing.
+pub struct ListUpload {
+    /// An upload that has no parts yet.
+    pub upload: Upload,
+    /// What must hold for the list to appear under its name.
+    pub condition: Condition,
+}
+
 /// Writes the bad records of the groups that have any, in order, as the run's list.
 ///
 /// `groups` are the sums of all groups, in order; a number is known while no chunk before it failed.
@@ -78,10 +87,10 @@ pub async fn write_bad_records(
     run: &Run,
     work_bucket: &str,
     groups: &[Sums],
-    condition: Condition,
+    to: ListUpload,
 ) -> Result<Written, UploadError> {
     let keys = run.keys();
-    let mut list = BadRecords::new(objects, run.errors.clone(), metadata(run));
+    let mut list = BadRecords::into_upload(objects, to.upload);
     let mut before = Some(0);
     for (group, sums) in (0..).map(GroupIndex).zip(groups) {
         if sums.bad_records > 0 {
@@ -90,11 +99,11 @@ pub async fn write_bad_records(
         }
         before = before.filter(|_| sums.failed_chunks == 0).map(|before| before + sums.records);
     }
-    list.into_writer().create(condition).await
+    list.into_writer().create(to.condition).await
 }
 
-/// Writes the bad records of a run that failed: those of the chunks that are done, and those that chunks had
-/// when they failed for them. `groups` are the counters of the first groups, in order.
+/// Writes the bad records of a run that failed, as [`write_bad_records`] does: those of the chunks that are done,
+/// and those that chunks had when they failed for them. `groups` are the counters of the first groups, in order.
 ///
 /// # Errors
 /// A read or write failed.
@@ -105,10 +114,10 @@ pub async fn report_bad_records(
     grouping: Grouping,
     groups: &[GroupCount],
     failures: &[(ChunkIndex, Failure)],
-    condition: Condition,
+    to: ListUpload,
 ) -> Result<Written, UploadError> {
     let keys = run.keys();
-    let mut list = BadRecords::new(objects, run.errors.clone(), metadata(run));
+    let mut list = BadRecords::into_upload(objects, to.upload);
     let mut before = Some(0);
     for (group, count) in (0..).map(GroupIndex).zip(groups) {
         if count.sums.bad_records == 0 && count.ended() == grouping.size_of(group) && count.failed.is_empty()
@@ -136,5 +145,5 @@ pub async fn report_bad_records(
             before = before.map(|before| before + sums.records);
         }
     }
-    list.into_writer().create(condition).await
+    list.into_writer().create(to.condition).await
 }

@@ -120,9 +120,11 @@ pub async fn give_up(ports: &Ports, id: &RunId, state: RunState, reason: &str) -
     Err(changed_all_the_time(id).into())
 }
 
-async fn abort_uploads(ports: &Ports, run: &Run) -> Result<(), LifecycleError> {
-    for id in &run.uploads {
-        ports.objects.abort_upload(&Upload { object: run.output.clone(), id: id.clone() }).await?;
+/// Aborts all uploads that a run has recorded, of its output and of its list of bad records.
+pub(crate) async fn abort_uploads(ports: &Ports, run: &Run) -> Result<(), LifecycleError> {
+    let outputs = run.uploads.iter().map(|id| (&run.output, id));
+    for (object, id) in outputs.chain(run.list_uploads.iter().map(|id| (&run.errors, id))) {
+        ports.objects.abort_upload(&Upload { object: object.clone(), id: id.clone() }).await?;
     }
     Ok(())
 }

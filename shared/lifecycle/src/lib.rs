@@ -10,6 +10,7 @@
 mod cache;
 mod completing;
 mod ending;
+mod fence;
 
 use fanfold_domain::{Run, RunId, run::ForbiddenTransition};
 use fanfold_ports::{
@@ -21,6 +22,7 @@ use thiserror::Error;
 pub use cache::RunCache;
 pub use completing::{finish_if_full, give_up, succeed};
 pub use ending::{fail, source_changed, supersede};
+pub use fence::fence_formers;
 
 /// Why an arrow was not drawn.
 #[derive(Debug, Error)]

@@ -62,13 +62,8 @@ pub enum Saved {
 /// How the taking of an output ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
-    /// The run owns it, since now or since before; with whom it owned before, if another did.
-    Owned {
-        /// As it stands now.
-        ownership: Ownership,
-        /// The run that it was taken from by this call.
-        from: Option<RunId>,
-    },
+    /// The run owns it, since now or since before.
+    Owned(Ownership),
     /// A run of a newer event of the same source owns it.
     Newer(Ownership),
 }
@@ -118,7 +113,7 @@ pub trait Ledger: Send + Sync {
     /// The latest runs by creation, newest first, at most `limit`. May lag behind.
     async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError>;
 
-    /// Makes `run` the owner of `output`, raising the epoch, unless it is already, or unless a run of a newer
+    /// Makes `run` the owner of `output`, raising the epoch and noting the former owner, unless it is already, or unless a run of a newer
     /// event of the same source is ([`Ownership::is_newer_than`]).
     async fn take_output(
         &self,

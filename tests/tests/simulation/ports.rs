@@ -252,8 +252,8 @@ impl Ledger for Watched {
     ) -> Result<Taken, PortError> {
         let call = self.gate.enter().await;
         let taken = self.world.ledger.take_output(output, run, source, sequencer).await?;
-        if let Taken::Owned { ownership: Ownership { epoch: Epoch(epoch), .. }, from } = &taken {
-            let line = format!("run {run} owns the output at epoch {epoch}, taken from {from:?}");
+        if let Taken::Owned(Ownership { epoch: Epoch(epoch), former, .. }) = &taken {
+            let line = format!("run {run} owns the output at epoch {epoch}, taken from {former:?}");
             self.record().tell(line);
         }
         self.gate.leave(call).await;

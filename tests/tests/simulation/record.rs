@@ -81,7 +81,14 @@ impl Record {
             run.reason.as_deref().unwrap_or_default()
         ));
         if before.state == run.state {
-            if run.state.has_ended() {
+            // What keeps it from ever writing again may be noted.
+            let noted = Run {
+                list_uploads: run.list_uploads.clone(),
+                is_fenced: run.is_fenced,
+                revision: run.revision,
+                ..before.clone()
+            };
+            if run.state.has_ended() && *run != noted {
                 self.accuse(format!("run {id} ended {} and was changed", run.state));
             }
             return;
@@ -207,7 +214,9 @@ impl Record {
     pub(crate) fn upload_used(&mut self, upload: &Upload) {
         let Some(id) = self.uploads.get(upload) else { return };
         let Some(run) = self.runs.get(id) else { return };
-        if run.output == upload.object && !run.uploads.contains(&upload.id) {
+        let recorded = if upload.object == run.errors { &run.list_uploads } else { &run.uploads };
+        let is_published = upload.object == run.output || upload.object == run.errors;
+        if is_published && !recorded.contains(&upload.id) {
             self.accuse(format!("upload {} of {} is used and not recorded", upload.id, short(id)));
         }
     }

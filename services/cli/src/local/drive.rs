@@ -10,7 +10,7 @@ use fanfold_domain::{
 use fanfold_engine::{
     fold::Fold,
     plan::{plan, plan_whole},
-    publish::{assemble, metadata, report_bad_records, write_bad_records},
+    publish::{ListUpload, assemble, metadata, report_bad_records, write_bad_records},
 };
 use fanfold_local::LocalObjects;
 use fanfold_ports::{Objects, objects::Condition};
@@ -133,11 +133,17 @@ impl Driver {
         objects.check_source().context("the input was changed meanwhile")?;
         if sums.bad_records > 0 || objects.was_published_before(&run.errors) {
             let groups: Vec<Sums> = counted.groups.values().map(|count| count.sums).collect();
-            write_bad_records(objects, run, WORK, &groups, Condition::Always).await?;
+            write_bad_records(objects, run, WORK, &groups, self.list().await?).await?;
         }
         let (parts, expected) = (&assembled.parts, assembled.expected);
         objects.complete_upload(&assembled.upload, parts, Condition::Always, expected).await?;
         Ok(sums)
+    }
+
+    /// Where the bad records go, over whatever is there.
+    async fn list(&self) -> Result<ListUpload, Failed> {
+        let upload = self.objects.create_upload(&self.run.errors, &metadata(&self.run)).await?;
+        Ok(ListUpload { upload, condition: Condition::Always })
     }
 
     /// Lists what is bad, as far as it is known, and gives up.
@@ -148,8 +154,8 @@ impl Driver {
         if has_bad || objects.was_published_before(&run.errors) {
             let known = |group| counted.groups.get(&GroupIndex(group)).cloned().unwrap_or_default();
             let groups: Vec<GroupCount> = (0..plan.grouping.groups()).map(known).collect();
-            let always = Condition::Always;
-            report_bad_records(objects, run, WORK, plan.grouping, &groups, failures, always).await?;
+            let list = self.list().await?;
+            report_bad_records(objects, run, WORK, plan.grouping, &groups, failures, list).await?;
         }
         // Files are named as the user names them.
         Ok(Failed::Run(anyhow!(reason.replace(&format!("s3://{FILES}/"), ""))))

@@ -5,9 +5,8 @@
 //! Lifetime: none. An epoch must never fall back: an output names the epoch it was written at, and a run that
 //! began at epoch 1 again would take every older output for a newer one's.
 //!
-//! Taken by a put on the condition that the epoch is the one that was read. A repetition inside the SDK is
-//! known by that epoch: if the item turns out to be this run's at exactly the epoch that was to be written,
-//! it was taken by this call (or by another for the same run, which is the same).
+//! Taken by a put on the condition that the epoch is the one that was read. After a repetition inside the SDK
+//! the item is this run's: it was taken by this call, or by another for the same run, which is the same.
 
 use std::collections::HashMap;
 
@@ -33,23 +32,17 @@ impl DynamoLedger {
         source: &ObjectName,
         sequencer: Option<&Sequencer>,
     ) -> Result<Taken, PortError> {
-        let mut tried: Option<(Epoch, Option<RunId>)> = None;
         for tries in 0..TRIES {
             SystemClock.sleep_ms(SystemClock.random() % (1 + tries * WAIT_MS)).await;
             let old = self.get_owner("take_output", output).await?;
             let new = match decide(old.as_ref(), run, source, sequencer) {
-                Decision::Owned(ownership) => {
-                    let from = tried.filter(|(epoch, _)| *epoch == ownership.epoch).and_then(|(_, run)| run);
-                    return Ok(Taken::Owned { ownership, from });
-                }
+                Decision::Owned(ownership) => return Ok(Taken::Owned(ownership)),
                 Decision::Newer(ownership) => return Ok(Taken::Newer(ownership)),
                 Decision::Take(new) => new,
             };
-            let from = old.as_ref().map(|owner| owner.run.clone());
             if self.put_owner(output, old.as_ref(), &new).await? {
-                return Ok(Taken::Owned { ownership: new, from });
+                return Ok(Taken::Owned(new));
             }
-            tried = Some((new.epoch, from));
         }
         let detail = format!("it changed hands {TRIES} times meanwhile");
         Err(PortError::new(Fault::Transient, "take_output", output, detail))
@@ -124,6 +117,7 @@ fn decide(
         _ => Decision::Take(Ownership {
             run: run.clone(),
             epoch: Epoch(old.map_or(0, |owner| owner.epoch.0) + 1),
+            former: old.map(|owner| owner.run.clone()),
             source: source.clone(),
             sequencer: sequencer.cloned(),
         }),

@@ -13,7 +13,7 @@ use fanfold_engine::{
     fold::Fold,
     plan::{PlanError, Planned, plan},
     processor::Inherited,
-    publish::{assemble, metadata, write_bad_records},
+    publish::{ListUpload, assemble, metadata, write_bad_records},
 };
 use fanfold_ports::{
     Objects, Tables,
@@ -137,7 +137,9 @@ impl World {
         let groups_total = plan.grouping.groups();
         let assembled = assemble(objects, run, WORK, groups_total, &root.sums, upload).await.unwrap();
         let sums: Vec<Sums> = groups.values().map(|count| count.sums).collect();
-        write_bad_records(objects, run, WORK, &sums, Condition::Always).await.unwrap();
+        let upload = objects.create_upload(&run.errors, &metadata(run)).await.unwrap();
+        let list = ListUpload { upload, condition: Condition::Always };
+        write_bad_records(objects, run, WORK, &sums, list).await.unwrap();
         let (upload, parts, expected) = (&assembled.upload, &assembled.parts, assembled.expected);
         objects.complete_upload(upload, parts, Condition::Always, expected).await.unwrap();
         assert_eq!(objects.open_uploads(), []);
@@ -165,7 +167,10 @@ fn run(pipeline: Pipeline, source: SourcePin) -> Run {
         epoch: Epoch(1),
         scan: None,
         plan: None,
+        former: None,
         uploads: Vec::new(),
+        list_uploads: Vec::new(),
+        is_fenced: false,
         sums: None,
         reason: None,
         created_at: Timestamp(0),

@@ -143,7 +143,7 @@ impl Ledger for MemoryLedger {
         let before = state.owners.get(output).cloned();
         match &before {
             Some(owner) if owner.run == *run => {
-                return Ok(Taken::Owned { ownership: owner.clone(), from: None });
+                return Ok(Taken::Owned(owner.clone()));
             }
             Some(owner) if owner.is_newer_than(source, sequencer) => return Ok(Taken::Newer(owner.clone())),
             _ => {}
@@ -151,11 +151,12 @@ impl Ledger for MemoryLedger {
         let ownership = Ownership {
             run: run.clone(),
             epoch: Epoch(before.as_ref().map_or(0, |owner| owner.epoch.0) + 1),
+            former: before.map(|owner| owner.run),
             source: source.clone(),
             sequencer: sequencer.cloned(),
         };
         state.owners.insert(output.clone(), ownership.clone());
-        Ok(Taken::Owned { ownership, from: before.map(|owner| owner.run) })
+        Ok(Taken::Owned(ownership))
     }
 
     async fn owner(&self, output: &ObjectName) -> Result<Option<Ownership>, PortError> {

@@ -13,7 +13,7 @@ async fn take(t: &LedgerUnderTest, output: &ObjectName, run: &Run) -> Taken {
 /// Takes an output that must be had; with which epoch, and from whom.
 async fn owned(t: &LedgerUnderTest, output: &ObjectName, run: &Run) -> (Epoch, Option<RunId>) {
     match take(t, output, run).await {
-        Taken::Owned { ownership, from } => (ownership.epoch, from),
+        Taken::Owned(ownership) => (ownership.epoch, ownership.former),
         Taken::Newer(owner) => panic!("{owner:?} is newer than {}", run.id),
     }
 }
@@ -41,10 +41,11 @@ pub async fn each_taking_raises_the_epoch(t: &LedgerUnderTest) {
     let output = &first.output;
     assert_eq!(owned(t, output, &first).await, (Epoch(1), None));
     assert_eq!(owned(t, output, &second).await, (Epoch(2), Some(first.id.clone())));
-    assert_eq!(owned(t, output, &first).await, (Epoch(3), Some(second.id)));
+    assert_eq!(owned(t, output, &first).await, (Epoch(3), Some(second.id.clone())));
     let wanted = Ownership {
         run: first.id.clone(),
         epoch: Epoch(3),
+        former: Some(second.id),
         source: first.source.object.clone(),
         sequencer: None,
     };
@@ -54,8 +55,10 @@ pub async fn each_taking_raises_the_epoch(t: &LedgerUnderTest) {
 /// A step that is repeated changes nothing.
 pub async fn an_owner_that_takes_again_keeps_its_epoch(t: &LedgerUnderTest) {
     let run = event(t, "again", "a.csv", "05");
+    let former = t.run("before it");
+    owned(t, &run.output, &former).await;
     for _ in 0..3 {
-        assert_eq!(owned(t, &run.output, &run).await, (Epoch(1), None));
+        assert_eq!(owned(t, &run.output, &run).await, (Epoch(2), Some(former.id.clone())));
     }
     assert_eq!(owner(t, &run.output).await.and_then(|owner| owner.sequencer), run.sequencer);
 }

@@ -1,6 +1,6 @@
 //! Runs: created once, saved by whoever saw them last.
 
-use fanfold_domain::{ByteRange, Grouping, LineEnd, Plan, RunState};
+use fanfold_domain::{ByteRange, Grouping, LineEnd, Plan, RunState, Scan};
 use futures::future::join_all;
 
 use super::{
@@ -32,13 +32,17 @@ pub async fn a_run_is_read_back_with_every_field(t: &LedgerUnderTest) {
         state: RunState::Failed,
         generation: Generation(2),
         epoch: Epoch(7),
+        scan: Some(Scan::new(ByteRange::new(20, 126_000_020), 16 << 20).expect("8 ranges fit")),
         plan: Some(Plan {
             grouping: Grouping::choose(34, 126_000_000).expect("34 chunks fit"),
             preamble: ByteRange::new(0, 20),
             header: Some(ByteRange::new(3, 18)),
             line_end: LineEnd::CrLf,
         }),
+        former: Some(t.run("former").id),
         uploads: vec!["one".to_owned(), "two".to_owned()],
+        list_uploads: vec!["three".to_owned()],
+        is_fenced: true,
         sums: Some(Sums { failed_chunks: 1, ..sums_of(9) }),
         reason: Some("“30 bad records”, and\nmore".to_owned()),
         updated_at: CREATED_AT.plus_ms(1),
@@ -97,7 +101,7 @@ pub async fn a_run_that_was_never_created_is_not_saved(t: &LedgerUnderTest) {
 async fn taken(t: &LedgerUnderTest, run: &Run) -> Run {
     let taken = t.ledger.take_output(&run.output, &run.id, &run.source.object, None).await;
     match taken.expect("the taking was answered") {
-        Taken::Owned { ownership, .. } => Run { epoch: ownership.epoch, ..run.clone() },
+        Taken::Owned(ownership) => Run { epoch: ownership.epoch, ..run.clone() },
         Taken::Newer(owner) => panic!("{owner:?} is newer"),
     }
 }

@@ -1,0 +1,73 @@
+//! Uploads under the output's name and that of the list, recorded before they are used.
+
+use fanfold_domain::{ObjectName, Run, RunState};
+use fanfold_engine::publish::metadata;
+use fanfold_lifecycle::change;
+use fanfold_ports::objects::Upload;
+
+use crate::{Merger, MergerError};
+
+/// What an upload will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The output.
+    Output,
+    /// The list of bad records.
+    List,
+}
+
+impl Target {
+    fn object(self, run: &Run) -> &ObjectName {
+        match self {
+            Self::Output => &run.output,
+            Self::List => &run.errors,
+        }
+    }
+
+    /// The uploads that a run has recorded.
+    fn recorded(self, run: &mut Run) -> &mut Vec<String> {
+        match self {
+            Self::Output => &mut run.uploads,
+            Self::List => &mut run.list_uploads,
+        }
+    }
+
+    /// Whether a run may still write it: the list also when it failed.
+    fn may_be_written(self, run: &Run) -> bool {
+        match run.state {
+            RunState::Completing => true,
+            RunState::Failed => self == Self::List && !run.is_fenced,
+            _ => false,
+        }
+    }
+}
+
+impl Merger {
+    /// Begins an upload and records it in the run before it is used, so that whoever ends the run, or owns the
+    /// output after it, can abort it. `None` if the run may write no more.
+    pub(crate) async fn begin_upload(
+        &self,
+        run: &Run,
+        target: Target,
+    ) -> Result<Option<Upload>, MergerError> {
+        let upload = self.ports.objects.create_upload(target.object(run), &metadata(run)).await?;
+        let now = self.ports.clock.now();
+        let recorded = change(&*self.ports.ledger, &run.id, |run| {
+            let mut recorded = run.clone();
+            if !target.may_be_written(run) || target.recorded(&mut recorded).contains(&upload.id) {
+                return Ok(None);
+            }
+            target.recorded(&mut recorded).push(upload.id.clone());
+            if !run.state.has_ended() {
+                recorded.updated_at = now;
+            }
+            Ok(Some(recorded))
+        })
+        .await?;
+        if target.may_be_written(&recorded) && recorded.generation == run.generation {
+            return Ok(Some(upload));
+        }
+        self.ports.objects.abort_upload(&upload).await?;
+        Ok(None)
+    }
+}

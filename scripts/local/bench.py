@@ -11,16 +11,18 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from . import end_to_end
+from .end_to_end import EndToEnd
 from .settings import PROJECT, cache, fail
 
 PIPELINES = {
     "orders": {"pipeline": "orders", "source": {"format": "csv", "header": True}, "split": {"records": 30000},
                "stages": [{"name": "confirm", "process": "orders"}], "merge": {"header": "orderid,confirmationid"}},
-    "copy": {"pipeline": "copy", "source": {"format": "csv", "header": True}, "split": {"size": "4MiB"},
+    "copy": {"pipeline": "copy", "source": {"format": "csv", "header": True}, "split": {"size": "16MiB"},
              "stages": [{"name": "copy", "process": "copy"}]},
     "index": {"pipeline": "index", "source": {"format": "jsonl"}, "split": {"size": "4MiB"},
               "stages": [{"name": "index", "process": "index"}]},
-    "lines": {"pipeline": "lines", "source": {"format": "lines"}, "split": {"size": "64MiB"},
+    "lines": {"pipeline": "lines", "source": {"format": "lines"}, "split": {"size": "16MiB"},
               "stages": [{"name": "copy", "process": "copy"}]},
 }
 PYTHON = """
@@ -55,20 +57,21 @@ class Bench:
     def __init__(self, records: int, runs: int, work: Path):
         self.records, self.runs, self.work = records, runs, work
         self.figures: list[Figure] = []
+        self.end_to_end: list[EndToEnd] = []
         target = Path(os.environ.setdefault("CARGO_TARGET_DIR", str(cache() / "target")))
         self.programs = target / "release"
-        build = ["cargo", "build", "--locked", "--release", "--bins", "-p", "fanfold-cli", "-p", "fanfold-tests"]
-        if subprocess.run(build, cwd=PROJECT).returncode != 0:
+        if subprocess.run([PROJECT / "scripts" / "build"], cwd=PROJECT).returncode != 0:
             fail("the build failed")
         for name, document in PIPELINES.items():
             (work / f"{name}.yaml").write_text(json.dumps(document))
 
-    def data(self, style: str) -> Path:
-        path = self.work / f"{style}-{self.records}"
+    def data(self, style: str, records: int | None = None) -> Path:
+        records = records or self.records
+        path = self.work / f"{style}-{records}.csv"
         if not path.exists():
-            command = [self.programs / "fanfold-sales", "--records", str(self.records), "--style", style, path]
+            command = [self.programs / "fanfold-sales", "--records", str(records), "--style", style, path]
             subprocess.run(command, check=True)
-        path.read_bytes()  # into the page cache
+        subprocess.run(["cat", path], check=True, stdout=subprocess.DEVNULL)  # into the page cache
         return path
 
     def measure(self, name: str, source: Path, *command: object) -> None:
@@ -102,6 +105,18 @@ class Bench:
         self.measure("GNU parallel --pipepart and Python", source, "bash", "-c", shell)
 
 
+    def on_the_stack(self, sizes: list[int]) -> None:
+        print(f"\n{end_to_end.HEADER}", flush=True)
+        end_to_end.begin()
+        # The first one starts the functions.
+        for records in [200, *sizes]:
+            found = end_to_end.measure(self.programs, self.data("quoted", records), records)
+            self.end_to_end.append(found)
+            print(found.row(), flush=True)
+        end_to_end.end()
+        print(f"\n{end_to_end.ABOUT}", flush=True)
+
+
 def once(command: list[str], work: Path) -> tuple[float, float, float]:
     """CPU seconds, wall seconds and MiB of the largest process of one run."""
     began = time.monotonic()
@@ -117,6 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("scripts/bench", description="Fanfold beside what a user would do without it.")
     parser.add_argument("--rows", type=int, default=1_000_000, help="records to generate (1000000)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each command; the median counts (5)")
+    parser.add_argument("--no-stack", action="store_true", help="leave out the runs on the local AWS")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     arguments = parser.parse_args()
     work = cache() / "bench"
@@ -129,11 +145,17 @@ def main() -> None:
         bench.local(f"fanfold local --sequential, orders, {name}", "orders", source, "--sequential")
         bench.local(f"fanfold local, copy, {name}", "copy", source)
         bench.plan(f"fanfold plan by records, {name}", "orders", source)
+        bench.plan(f"fanfold plan by size, {name}", "copy", source)
     bench.local("fanfold local, index, jsonl", "index", jsonl)
+    bench.local("fanfold local, copy, lines", "lines", jsonl)
     bench.plan("fanfold plan by size, lines", "lines", jsonl)
     for name, source in (("plain", plain), ("quoted", quoted)):
         bench.measure(f"csv crate, one pass, {name}", source, bench.programs / "fanfold-baseline", source, work / "out")
     bench.measure("Python csv, one pass, quoted", quoted, sys.executable, "-c", PYTHON, quoted, work / "out")
     bench.parallel(plain)
+    if not arguments.no_stack:
+        bench.on_the_stack([200, arguments.rows, 2 * arguments.rows])
     if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(figure) for figure in bench.figures], indent=2) + "\n")
+        found = {"commands": bench.figures, "end_to_end": bench.end_to_end}
+        rows = {part: [asdict(figure) for figure in figures] for part, figures in found.items()}
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")

@@ -2,10 +2,10 @@
 //! upload, with one upload part in memory either way.
 
 use bytes::Bytes;
-use fanfold_domain::ObjectName;
+use fanfold_domain::{ByteRange, ObjectName};
 use fanfold_ports::{
-    Objects,
-    objects::{Condition, Expected, Metadata, Upload, UploadError, UploadedPart, Written},
+    Objects, PortError,
+    objects::{Condition, Expected, Metadata, Pin, Upload, UploadError, UploadedPart, Written},
 };
 
 use crate::checksum;
@@ -14,6 +14,9 @@ use crate::checksum;
 const UPLOAD_PART_BYTES: usize = 8 << 20;
 /// Room for what is appended between two flushes, so that a full buffer is not copied to grow.
 const SLACK_BYTES: usize = 1 << 20;
+
+/// Bytes of one copy: 10,000 of them are more than an object may have, and one is soon done.
+const COPY_BYTES: u64 = 1 << 30;
 
 /// An object being written.
 pub struct PartWriter<'a> {
@@ -64,6 +67,23 @@ impl<'a> PartWriter<'a> {
         self.send().await
     }
 
+    /// Appends a range of another object, which is copied where it lies. Only to a writer that has taken nothing
+    /// yet, of an object of at least 5 MiB; what is known of its checksum is left to the store.
+    ///
+    /// # Errors
+    /// The copy failed; [`PartWriter::abandon`] then.
+    pub async fn copy(&mut self, from: &ObjectName, pin: &Pin, range: ByteRange) -> Result<(), UploadError> {
+        debug_assert_eq!(self.size_bytes(), 0, "a copy is the first and the last thing that is written");
+        let objects = self.objects;
+        for piece in range.pieces(COPY_BYTES) {
+            let Begun { upload, parts } = self.begun().await?;
+            let copied = objects.copy_part(upload, next_number(parts), from, pin, piece).await?;
+            parts.push(copied);
+        }
+        self.written = Expected { size_bytes: range.len(), crc64: None };
+        Ok(())
+    }
+
     /// Creates the object, on a condition: the commit. What was sent is discarded unless that succeeds.
     ///
     /// # Errors
@@ -99,18 +119,23 @@ impl<'a> PartWriter<'a> {
         self.objects.complete_upload(upload, parts, condition, self.written).await
     }
 
-    async fn send(&mut self) -> Result<(), UploadError> {
-        let Begun { upload, parts } = match &mut self.upload {
+    /// The upload, which is begun if it is not.
+    async fn begun(&mut self) -> Result<&mut Begun, PortError> {
+        Ok(match &mut self.upload {
             Some(begun) => begun,
             none => {
                 let upload = self.objects.create_upload(&self.object, &self.metadata).await?;
                 none.insert(Begun { upload, parts: Vec::new() })
             }
-        };
+        })
+    }
+
+    async fn send(&mut self) -> Result<(), UploadError> {
+        let objects = self.objects;
         let body = Bytes::from(std::mem::take(&mut self.buffer));
         let (size, crc64) = (body.len() as u64, checksum::crc64(&body));
-        let number = u32::try_from(parts.len() + 1).unwrap_or(u32::MAX);
-        parts.push(self.objects.upload_part(upload, number, body.clone()).await?);
+        let Begun { upload, parts } = self.begun().await?;
+        parts.push(objects.upload_part(upload, next_number(parts), body.clone()).await?);
         // The same memory again, unless the upload still holds it: its pages are there already.
         self.buffer = if body.is_unique() { Vec::from(body) } else { Vec::new() };
         self.buffer.clear();
@@ -119,4 +144,8 @@ impl<'a> PartWriter<'a> {
         self.written.crc64 = self.written.crc64.map(|all| checksum::combine(all, crc64, size));
         Ok(())
     }
+}
+
+fn next_number(parts: &[UploadedPart]) -> u32 {
+    u32::try_from(parts.len() + 1).unwrap_or(u32::MAX)
 }

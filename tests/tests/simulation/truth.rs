@@ -137,6 +137,13 @@ struct Alone {
     others: Arc<MemoryObjects>,
 }
 
+impl Alone {
+    fn slice(&self, range: ByteRange) -> Bytes {
+        let at = |offset| usize::try_from(offset).expect("small");
+        self.bytes.slice(at(range.start)..at(range.end))
+    }
+}
+
 #[async_trait]
 impl Objects for Alone {
     async fn head(
@@ -151,8 +158,7 @@ impl Objects for Alone {
         if *object != self.source {
             return self.others.read(object, pin, range).await;
         }
-        let at = |offset| usize::try_from(offset).expect("small");
-        Ok(stream::iter([Ok(self.bytes.slice(at(range.start)..at(range.end)))]).boxed())
+        Ok(stream::iter([Ok(self.slice(range))]).boxed())
     }
 
     async fn put(
@@ -186,6 +192,9 @@ impl Objects for Alone {
         pin: &Pin,
         range: ByteRange,
     ) -> Result<UploadedPart, UploadError> {
+        if *from == self.source {
+            return self.others.upload_part(upload, number, self.slice(range)).await;
+        }
         self.others.copy_part(upload, number, from, pin, range).await
     }
 

@@ -6,7 +6,7 @@ mod verdicts;
 
 use std::sync::Arc;
 
-use fanfold_domain::{ByteRange, Chunk, ObjectName, Plan, Run, Sums, message::Failure};
+use fanfold_domain::{ByteRange, Chunk, ObjectName, Plan, Run, Sums, message::Failure, pipeline::Process};
 use fanfold_ports::{
     Fault, Objects, PortError, Tables,
     objects::{ByteStream, Condition, ObjectHead, Pin, ReadError, UploadError, Written},
@@ -23,6 +23,10 @@ use crate::{
 };
 
 pub use statistics::{Statistics, end_by_part, scan_sums, statistics_of};
+
+/// The smallest range that is copied where it lies, in bytes: S3 copies ranges of no object below 5 MiB, and for
+/// smaller ones an upload takes more requests than it saves.
+const LEAST_COPY_BYTES: u64 = 5 << 20;
 
 /// The metadata of a part that names the attempt that created it.
 pub const ATTEMPT: &str = "fanfold-attempt";
@@ -129,6 +133,11 @@ impl Attempt<'_> {
     }
 
     async fn make(&self) -> Result<Made<'_>, ChunkError> {
+        let may_be_copied =
+            self.run.stage().process == Process::Copy && self.chunk.range.len() >= LEAST_COPY_BYTES;
+        if may_be_copied && let Some(made) = self.copy().await? {
+            return Ok(made);
+        }
         let header = self.header().await?;
         let processor = processor::start(&self.context(header.as_deref()))?;
         let (Pass { part, mut bad, records, .. }, verdicts) = Pass::new(self, processor).run().await?;
@@ -146,6 +155,30 @@ impl Attempt<'_> {
         let (bytes_in, bytes_out) = (self.chunk.range.len(), part.size_bytes());
         let sums = Sums { records, bad_records: bad.count(), bytes_in, bytes_out, failed_chunks: 0 };
         Ok(Made { part, bad, sums })
+    }
+
+    /// Makes the part of a chunk that is to be copied by having its range copied where it lies: the bytes are read
+    /// for what may be bad among them, and not sent again. `None` if some are, so that the range is not the part.
+    async fn copy(&self) -> Result<Option<Made<'_>>, ChunkError> {
+        let looks = Box::new(Verdicts::new(Vec::new()));
+        let (Pass { mut part, bad, records, .. }, _) = Pass::new(self, looks).run().await?;
+        if bad.count() > 0 {
+            bad.into_writer().abandon().await;
+            return Ok(None);
+        }
+        let (source, range) = (&self.run.source, self.chunk.range);
+        if let Err(error) = part.copy(&source.object, &Pin::from(source), range).await {
+            part.abandon().await;
+            return Err(match error {
+                UploadError::Read(gone @ (ReadError::Missing(_) | ReadError::Changed(_))) => {
+                    ChunkError::SourceChanged(gone)
+                }
+                failed => failed.into(),
+            });
+        }
+        let (bytes_in, bytes_out) = (range.len(), part.size_bytes());
+        let sums = Sums { records, bad_records: 0, bytes_in, bytes_out, failed_chunks: 0 };
+        Ok(Some(Made { part, bad, sums }))
     }
 
     /// Writes what only this attempt writes, before it tries to create the part.

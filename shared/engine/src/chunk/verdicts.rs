@@ -1,10 +1,11 @@
-//! The second pass over a chunk of which a command, at its end, said which records were bad.
+//! A pass over a chunk that writes nothing: the second one, where a command, at its end, said which records were
+//! bad, and the only one, where the chunk is copied as it is.
 
 use std::{iter::Peekable, vec::IntoIter};
 
 use crate::processor::{LateVerdict, Processor, Reason, Record};
 
-/// Stands in for the command: it knows which of the records it is given are bad, and writes nothing.
+/// Stands in for the processor: it knows which of the records it is given are bad, and writes nothing.
 pub(super) struct Verdicts {
     verdicts: Peekable<IntoIter<LateVerdict>>,
     given: u64,

@@ -11,7 +11,7 @@ use fanfold_ports::{Fault, Objects, objects::UploadError};
 
 use crate::{
     tampered::Tampered,
-    world::{WHOLE, WORK, World, pipeline, replace_source},
+    world::{WHOLE, WORK, World, lines_in, pipeline, replace_source},
 };
 
 const SOURCE: &[u8] = b"a\nb\nc\n";
@@ -98,7 +98,7 @@ async fn a_source_that_was_replaced_or_removed_is_told_so() {
 #[tokio::test]
 async fn a_large_part_is_a_multipart_upload() {
     let bytes = b"0123456789012345678901234567890123456789012345678901234567890\n".repeat(400_000);
-    let mut world = World::new(pipeline("format: lines", "process: copy"), bytes.clone());
+    let mut world = World::new(pipeline("format: lines", "command: [cat]"), bytes.clone());
     let chunk = world.plan(WHOLE).await.unwrap().chunks[0];
     let sums = world.attempt(chunk, "1").await.unwrap();
     assert_eq!((sums.records, sums.bytes_out), (400_000, bytes.len() as u64));
@@ -145,4 +145,46 @@ async fn an_empty_chunk_reads_nothing() {
     let sums = world.attempt(planned.chunks[0], "1").await.unwrap();
     assert_eq!((sums.records, sums.bytes_out), (0, 0));
     assert!(!world.objects.requests().contains_key("read"));
+}
+
+/// 6 MiB of lines, of which the line `odd` is longer than the others.
+fn large(odd: &str) -> (World, Vec<u8>) {
+    let mut bytes = "0123456789abcde\n".repeat(6 << 16).into_bytes();
+    bytes.splice(16..16, format!("{odd}\n").into_bytes());
+    let source = "format: lines, max_record: 100B";
+    (World::new(pipeline(source, "process: copy"), bytes.clone()), bytes)
+}
+
+#[tokio::test]
+async fn a_large_chunk_is_copied_where_it_lies_and_not_sent_again() {
+    let (mut world, bytes) = large("odd");
+    let chunk = world.plan(WHOLE).await.unwrap().chunks[0];
+    let sums = world.attempt(chunk, "a").await.unwrap();
+    assert_eq!((sums.records, sums.bytes_out), ((6 << 16) + 1, bytes.len() as u64));
+    let requests = world.objects.requests();
+    assert_eq!((requests.get("copy_part"), requests.get("upload_part")), (Some(&1), None));
+    assert!(world.publish(&[(chunk, sums)]).await.output == bytes);
+}
+
+#[tokio::test]
+async fn a_large_chunk_with_bad_records_is_written_without_them() {
+    let odd = "x".repeat(101);
+    let (mut world, mut bytes) = large(&odd);
+    let chunk = world.plan(WHOLE).await.unwrap().chunks[0];
+    let sums = world.attempt(chunk, "a").await.unwrap();
+    assert_eq!((sums.records, sums.bad_records), ((6 << 16) + 1, 1));
+    bytes.drain(16..16 + 102);
+    let outcome = world.publish(&[(chunk, sums)]).await;
+    assert!(outcome.output == bytes);
+    assert_eq!(lines_in(&outcome.errors), 1);
+}
+
+#[tokio::test]
+async fn a_source_that_is_replaced_before_it_is_copied_is_told_of() {
+    let (mut world, bytes) = large("odd");
+    let chunk = world.plan(WHOLE).await.unwrap().chunks[0];
+    let objects = Tampered { replaced_before_copies: Some(bytes), ..Tampered::new(&world) };
+    let error = world.attempt_on(&objects, chunk, "a").await.unwrap_err();
+    assert!(matches!(error, ChunkError::SourceChanged(_)), "{error}");
+    assert_eq!(world.objects.open_uploads(), []);
 }

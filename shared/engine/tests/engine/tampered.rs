@@ -27,11 +27,18 @@ pub(crate) struct Tampered {
     pub(crate) heads_unseen: AtomicU64,
     /// No read gives the bytes from here on.
     pub(crate) reads_end_at: u64,
+    /// What is uploaded under a copy's source just before the copy.
+    pub(crate) replaced_before_copies: Option<Vec<u8>>,
 }
 
 impl Tampered {
     pub(crate) fn new(world: &World) -> Self {
-        Self { inner: world.objects.clone(), heads_unseen: AtomicU64::new(0), reads_end_at: u64::MAX }
+        Self {
+            inner: world.objects.clone(),
+            heads_unseen: AtomicU64::new(0),
+            reads_end_at: u64::MAX,
+            replaced_before_copies: None,
+        }
     }
 }
 
@@ -88,6 +95,9 @@ impl Objects for Tampered {
         pin: &Pin,
         range: ByteRange,
     ) -> Result<UploadedPart, UploadError> {
+        if let Some(newer) = &self.replaced_before_copies {
+            self.inner.insert(&from.bucket, from.key.clone(), [newer.as_slice(), b"newer\n"].concat());
+        }
         self.inner.copy_part(upload, number, from, pin, range).await
     }
 

@@ -1,0 +1,226 @@
+//! The samples in events/: each is what its function is sent, and together they are one run's journey.
+//!
+//! The handlers run on memory ports behind the code that reads SQS's batches, so that a sample is read as in
+//! Lambda. What a service sends on must be what stands in the next service's sample.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use fanfold_domain::{ETag, ObjectName, Origin, Run, RunId, RunState, Sequencer, pipeline::Pipeline};
+use fanfold_engine::plan::ScanLimits;
+use fanfold_lifecycle::RunCache;
+use fanfold_merger::Merger;
+use fanfold_ports::{
+    Ledger, Ports, Queue,
+    memory::{MemoryWorld, memory_ports},
+};
+use fanfold_runtime::sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch, run_whole_batch};
+use fanfold_splitter::Splitter;
+use fanfold_sweeper::{DeadQueue, Sweeper};
+use fanfold_tracker::Tracker;
+use fanfold_worker::Worker;
+use serde_json::Value;
+
+const BUCKET: &str = "fanfold-inputbucket-1gq9vzk3mxr5t";
+const KEY: &str = "orders/2025 november+ü.csv";
+const SEQUENCER: &str = "00617F08299329D189";
+/// What the samples say of the source.
+const VERSION: &str = "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e";
+const ETAG: &str = "8388a73df8df5044ee7483eccedec820";
+
+/// A sample, as text.
+fn sample(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The run of the samples, when its source has this version.
+fn run_id(version: &str) -> RunId {
+    let sequencer = Sequencer::new(SEQUENCER);
+    let origin = Origin::Upload { bucket: BUCKET, key: KEY, version_or_etag: version, sequencer: &sequencer };
+    RunId::derive("orders", &origin)
+}
+
+/// The services over one memory, in which the samples' source lies.
+struct Stack {
+    world: MemoryWorld,
+    ports: Ports,
+    etag: ETag,
+}
+
+impl Stack {
+    fn new() -> Self {
+        let (world, ports) = memory_ports();
+        let etag = world.objects.insert(BUCKET, KEY, sample("orders.csv")).etag;
+        Self { world, ports, etag }
+    }
+
+    /// A sample, with the entity tag that this memory gave the source, and without a version, which it keeps
+    /// none of.
+    fn event(&self, name: &str) -> SqsEvent {
+        let version = format!(r#"\"version-id\":\"{VERSION}\","#);
+        let text = sample(name)
+            .replace(&version, "")
+            .replace(ETAG, self.etag.as_str())
+            .replace(run_id(VERSION).as_str(), run_id(self.etag.as_str()).as_str());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    async fn split(&self, event: SqsEvent) -> SqsBatchResponse {
+        // Two chunks, as the samples have.
+        let document = sample("orders.yaml").replace("records: 30000", "records: 2");
+        let splitter = Splitter {
+            ports: self.ports.clone(),
+            work_bucket: "work".into(),
+            output_bucket: "output".into(),
+            default_pipeline: Some(Pipeline::parse(&document).expect("events/orders.yaml is a pipeline")),
+            scan_limits: ScanLimits::DEFAULT,
+        };
+        respond(run_batch(event, 1, async |message: Delivery| splitter.handle(&message.body).await).await)
+    }
+
+    async fn work(&self, event: SqsEvent) -> SqsBatchResponse {
+        let (ports, runs) = (self.ports.clone(), RunCache::default());
+        let worker = Worker { ports, work_bucket: "work".into(), inherited: BTreeMap::new(), runs };
+        respond(run_batch(event, 1, async |message: Delivery| worker.handle(&message.body).await).await)
+    }
+
+    fn tracker(&self) -> Tracker {
+        Tracker { ports: self.ports.clone(), work_bucket: "work".into(), runs: RunCache::default() }
+    }
+
+    async fn track(&self, event: SqsEvent) -> SqsBatchResponse {
+        let tracker = self.tracker();
+        let handle = async |batch: Vec<Delivery>| {
+            let bodies: Vec<String> = batch.into_iter().map(|message| message.body).collect();
+            tracker.handle(&bodies).await
+        };
+        respond(run_whole_batch(event, handle).await)
+    }
+
+    async fn track_dead(&self, event: SqsEvent) -> SqsBatchResponse {
+        let tracker = self.tracker();
+        respond(run_batch(event, 4, async |message: Delivery| tracker.handle_dead(&message.body).await).await)
+    }
+
+    async fn merge(&self, event: SqsEvent) -> SqsBatchResponse {
+        let merger = Merger { ports: self.ports.clone(), work_bucket: "work".into() };
+        respond(run_batch(event, 1, async |message: Delivery| merger.handle(&message.body).await).await)
+    }
+
+    /// Takes what was sent to a queue.
+    fn sent(&self, queue: Queue) -> Vec<String> {
+        self.world.queues.drain(queue).into_iter().map(|message| message.body).collect()
+    }
+
+    async fn run(&self) -> Run {
+        let mut runs = self.world.ledger.recent_runs(2).await.expect("memory answers");
+        assert_eq!(runs.len(), 1);
+        runs.remove(0)
+    }
+}
+
+fn respond<E: std::fmt::Display>(response: Result<SqsBatchResponse, E>) -> SqsBatchResponse {
+    response.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The messages of an event.
+fn bodies(event: &SqsEvent) -> Vec<String> {
+    event.records.iter().map(|message| message.body.clone().expect("a message has a body")).collect()
+}
+
+/// Messages as JSON, in the order of their text: queues keep none.
+fn messages(bodies: &[String]) -> Vec<Value> {
+    let mut sorted = bodies.to_vec();
+    sorted.sort_unstable();
+    sorted.iter().map(|body| serde_json::from_str(body).expect("a message is JSON")).collect()
+}
+
+/// `event` with one message more, which no service can read.
+fn with_garbage(mut event: SqsEvent) -> SqsEvent {
+    let mut garbage = event.records[0].clone();
+    garbage.message_id = Some("garbage".into());
+    garbage.body = Some("{\"v\":1}".into());
+    event.records.push(garbage);
+    event
+}
+
+fn failed(response: &SqsBatchResponse) -> Vec<&str> {
+    response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_samples_are_one_run_from_upload_to_output() {
+    let stack = Stack::new();
+
+    let upload = stack.event("splitter.json");
+    assert_eq!(failed(&stack.split(with_garbage(upload)).await), ["garbage"]);
+    assert_eq!(stack.run().await.id, run_id(stack.etag.as_str()));
+
+    let chunk = stack.event("worker.json");
+    let chunks = stack.sent(Queue::Chunks);
+    assert_eq!(messages(&bodies(&chunk)), messages(&chunks)[..1]);
+    assert_eq!(failed(&stack.work(with_garbage(chunk.clone())).await), ["garbage"]);
+    let mut other = chunk;
+    other.records[0].body = chunks.iter().max().cloned();
+    assert_eq!(failed(&stack.work(other).await), Vec::<&str>::new());
+
+    let completions = stack.event("tracker.json");
+    assert_eq!(messages(&bodies(&completions)), messages(&stack.sent(Queue::Completions)));
+    assert_eq!(failed(&stack.track(with_garbage(completions)).await), ["garbage"]);
+
+    let fold = stack.event("merger.json");
+    assert_eq!(messages(&bodies(&fold)), messages(&stack.sent(Queue::Folds)));
+    assert_eq!(failed(&stack.merge(with_garbage(fold)).await), ["garbage"]);
+
+    let assembly = stack.event("merger-assemble.json");
+    assert_eq!(messages(&bodies(&assembly)), messages(&stack.sent(Queue::Folds)));
+    assert_eq!(failed(&stack.merge(with_garbage(assembly)).await), ["garbage"]);
+
+    let run = stack.run().await;
+    assert_eq!(run.state, RunState::Succeeded, "{:?}", run.reason);
+    let output = ObjectName::new("output", format!("{KEY}_Output"));
+    let lines = stack.world.objects.contents(&output).expect("the output is there");
+    assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 4, "a header and three orders");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_chunk_becomes_a_failed_one() {
+    let stack = Stack::new();
+    stack.split(stack.event("splitter.json")).await;
+    let dead = stack.event("tracker-chunks-dead.json");
+    let source = dead.records[0].event_source_arn.as_deref().expect("a message has a source");
+    assert!(source.contains("ChunksDeadQueue"), "{source}");
+    assert_eq!(bodies(&dead), bodies(&stack.event("worker.json")));
+    assert_eq!(failed(&stack.track_dead(with_garbage(dead)).await), ["garbage"]);
+    let run = stack.run().await;
+    assert_eq!(run.state, RunState::Failed);
+    assert!(run.reason.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_was_not_delivered_goes_to_the_intake_again() {
+    let stack = Stack::new();
+    let sweeper = Sweeper { ports: stack.ports.clone(), work_bucket: "work".into() };
+    let event = stack.event("sweeper-events-dead.json");
+    let sent = bodies(&event);
+    let handle = async |message: Delivery| sweeper.handle_dead(DeadQueue::Events, &message.body).await;
+    assert_eq!(failed(&respond(run_batch(event, 1, handle).await)), Vec::<&str>::new());
+    assert_eq!(stack.sent(Queue::Intake), sent);
+    assert_eq!(sent, bodies(&stack.event("splitter.json")));
+}
+
+#[test]
+fn the_schedule_is_no_batch() {
+    // How the sweeper tells them apart.
+    assert!(serde_json::from_str::<SqsEvent>(&sample("sweeper.json")).is_err());
+}
+
+#[test]
+fn every_sample_is_read_by_a_test() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
+    let here = include_str!("events.rs");
+    for entry in fs::read_dir(folder).expect("there are samples") {
+        let name = entry.expect("a folder can be read").file_name().into_string().expect("names are text");
+        assert!(here.contains(&format!("\"{name}\"")), "no test reads events/{name}");
+    }
+}

@@ -1,0 +1,39 @@
+//! template.yaml against the programs it configures.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use fanfold_runtime::config::{READS, RUST_LOG};
+
+/// The lines of the template beneath the first line at `indent` that is `head`, up to the next one as far left.
+fn block<'a>(lines: &[&'a str], head: &str, indent: usize) -> Vec<&'a str> {
+    let start = lines.iter().position(|line| *line == format!("{:indent$}{head}", ""));
+    let start = start.unwrap_or_else(|| panic!("no {head:?} at column {indent}"));
+    let deeper = |line: &&&str| line.trim().is_empty() || line.starts_with(&" ".repeat(indent + 1));
+    lines[start + 1..].iter().take_while(deeper).copied().collect()
+}
+
+/// The names in the `Variables` of a function, or of `Globals`, whose `Environment` is at this column.
+fn variables(lines: &[&str], indent: usize) -> BTreeSet<String> {
+    let environment = block(lines, "Environment:", indent);
+    let names = block(&environment, "Variables:", indent + 2);
+    let own = names.iter().filter(|line| line.len() - line.trim_start().len() == indent + 4);
+    own.filter_map(|line| Some(line.trim().split_once(':')?.0.to_owned())).collect()
+}
+
+#[test]
+fn every_function_is_given_what_it_reads_and_nothing_else() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+    let text = fs::read_to_string(path).expect("there is a template");
+    let lines: Vec<&str> = text.lines().collect();
+    let global = variables(&block(&block(&lines, "Globals:", 0), "Function:", 2), 4);
+    assert!(global.contains(RUST_LOG));
+    let resources = block(&lines, "Resources:", 0);
+    for (function, reads) in READS {
+        let name = function.to_string();
+        let resource = format!("{}{}:", name[..1].to_uppercase(), &name[1..]);
+        let given = &global | &variables(&block(&resources, &resource, 2), 6);
+        let mut wanted: BTreeSet<String> = reads.iter().map(|name| (*name).to_owned()).collect();
+        wanted.insert(RUST_LOG.to_owned());
+        assert_eq!(given, wanted, "{function}");
+    }
+}

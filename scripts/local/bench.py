@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import end_to_end
 from .end_to_end import EndToEnd
-from .settings import PROJECT, cache, fail
+from .settings import PROJECT, cache, fail, programs
 
 PIPELINES = {
     "orders": {"pipeline": "orders", "source": {"format": "csv", "header": True}, "split": {"records": 30000},
@@ -58,8 +58,7 @@ class Bench:
         self.records, self.runs, self.work = records, runs, work
         self.figures: list[Figure] = []
         self.end_to_end: list[EndToEnd] = []
-        target = Path(os.environ.setdefault("CARGO_TARGET_DIR", str(cache() / "target")))
-        self.programs = target / "release"
+        self.programs = programs("release")
         if subprocess.run([PROJECT / "scripts" / "build"], cwd=PROJECT).returncode != 0:
             fail("the build failed")
         for name, document in PIPELINES.items():

@@ -11,9 +11,9 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-from . import venvs
+from . import demo_eks, venvs
 from .commands import outputs, variable
-from .settings import PROJECT, SERVER_LOG, STATE, cache, client_environment, endpoint, fail
+from .settings import PROJECT, SERVER_LOG, STATE, client_environment, endpoint, fail, programs
 from .server import port
 
 PIPELINE = PROJECT / "events" / "orders.yaml"
@@ -26,28 +26,35 @@ ENDED = {"succeeded", "succeeded_partial", "failed", "cancelled", "superseded"}
 def main() -> None:
     parser = argparse.ArgumentParser("scripts/demo", description="The main job on a local AWS, from nothing.")
     parser.add_argument("--rows", type=int, default=1_000_000, help="records to generate (1000000)")
+    parser.add_argument("--on", choices=["lambda", "eks"], default="lambda", help="what does the chunks (lambda)")
     parser.add_argument("--style", choices=["plain", "quoted"], default="quoted", help="how they are written (quoted)")
     arguments = parser.parse_args()
     target = build()
+    if arguments.on == "eks":
+        # First: functions are told where clusters are when the local AWS starts.
+        demo_eks.start_clusters()
     step("stack", [PROJECT / "scripts" / "stack", "up"])
     work = STATE / "demo"
     work.mkdir(exist_ok=True)
+    pipeline, prefix = demo_eks.prepare(target, work) if arguments.on == "eks" else (PIPELINE, "")
     source = work / f"sales-{arguments.rows}-{arguments.style}-{os.getpid()}.csv"
     sales = [target / "fanfold-sales", "--records", str(arguments.rows), "--style", arguments.style, source]
     step("generate", sales)
     before, cold_before = requests(), cold_starts()
-    run, seconds = follow(target, source)
+    run, seconds = follow(target, source, prefix)
     asked, cold = requests() - before, cold_starts() - cold_before
-    compare(target, source, run, work)
+    compare(target, source, pipeline, run, work)
     print_summary(run, seconds)
     print_requests(asked, cold)
+    if arguments.on == "eks":
+        demo_eks.print_shares(run)
 
 
 def build() -> Path:
     """One build for all functions and the command line; where its programs are."""
-    target = Path(os.environ.setdefault("CARGO_TARGET_DIR", str(cache() / "target")))
+    target = programs(os.environ.get("FANFOLD_PROFILE", "release"))
     step("build", [PROJECT / "scripts" / "build"])
-    return target / ("release" if os.environ.get("FANFOLD_PROFILE", "release") == "release" else "debug")
+    return target
 
 
 def step(name: str, command: list) -> None:
@@ -93,16 +100,16 @@ def fanfold(target: Path, *words: object) -> str:
     return done.stdout
 
 
-def follow(target: Path, source: Path) -> tuple[dict, float]:
+def follow(target: Path, source: Path, prefix: str) -> tuple[dict, float]:
     """Uploads the source and shows its run until that ends; the run, and seconds from the upload's end on."""
-    bucket = outputs()["InputBucket"]
+    bucket, key = outputs()["InputBucket"], prefix + source.name
     print("-- upload", flush=True)
-    objects("upload", source, bucket, source.name)
+    objects("upload", source, bucket, key)
     began = time.monotonic()
     run = None
     while time.monotonic() - began < 600:
         recent = [json.loads(line) for line in fanfold(target, "runs", "--limit", 20, "--json").splitlines()]
-        run = next((run for run in recent if run["source"]["object"]["key"] == source.name), None)
+        run = next((run for run in recent if run["source"]["object"]["key"] == key), None)
         if run:
             shown = json.loads(fanfold(target, "show", run["id"], "--json"))
             progress = shown["progress"]
@@ -116,7 +123,7 @@ def follow(target: Path, source: Path) -> tuple[dict, float]:
     fail("the run did not end within 10 minutes")
 
 
-def compare(target: Path, source: Path, shown: dict, work: Path) -> None:
+def compare(target: Path, source: Path, pipeline: Path, shown: dict, work: Path) -> None:
     """Fetches the output, and compares it with one sequential pass on this machine, byte for byte."""
     print("-- compare", flush=True)
     run = shown["run"]
@@ -125,7 +132,7 @@ def compare(target: Path, source: Path, shown: dict, work: Path) -> None:
     pin = run["source"]
     name = f"s3://{pin['object']['bucket']}/{pin['object']['key']}@{pin['version'] or pin['etag']}"
     began = time.monotonic()
-    fanfold(target, "local", source, "--pipeline", PIPELINE, "--sequential", "--source", name, "--output", sequential)
+    fanfold(target, "local", source, "--pipeline", pipeline, "--sequential", "--source", name, "--output", sequential)
     print(f"   one sequential pass: {time.monotonic() - began:.1f} s")
     if not filecmp.cmp(fetched, sequential, shallow=False):
         fail(f"the output differs from a sequential pass: compare {fetched} with {sequential}")

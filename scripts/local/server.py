@@ -114,7 +114,16 @@ def environment(port: int, enforce_roles: bool) -> dict[str, str]:
         "S3_DATA_DIR": str(STATE / "s3"),
         "TMPDIR": str(STATE / "tmp"),
         "AUTH": str(enforce_roles).lower(),
-    }
+    } | where_clusters_are()
+
+
+def where_clusters_are() -> dict[str, str]:
+    """Where functions are told of test clusters, if there are any: the server's own EKS knows none of them."""
+    # That package knows this one.
+    from clusters.identity import describe_endpoint
+    from clusters.settings import PORTS
+
+    return {"AWS_ENDPOINT_URL_EKS": describe_endpoint()} if PORTS.exists() else {}
 
 
 def wait_until_ready(port: int, server: subprocess.Popen) -> None:

@@ -30,6 +30,12 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fanfold"
 
 
+def programs(profile: str) -> Path:
+    """Where cargo puts what it builds; the target is that of .cargo/config.toml."""
+    target = Path(os.environ.setdefault("CARGO_TARGET_DIR", str(cache() / "target")))
+    return target / "x86_64-unknown-linux-gnu" / ("release" if profile == "release" else "debug")
+
+
 def wanted_port() -> int | None:
     """The port that was asked for, if one was."""
     text = os.environ.get("FANFOLD_PORT")

@@ -29,6 +29,9 @@ pub(crate) enum Command {
     /// Apply, list or show the pipelines of the stack.
     #[command(subcommand)]
     Pipelines(PipelinesCommand),
+    /// Apply, list or drain the Kubernetes clusters of the stack.
+    #[command(subcommand)]
+    Clusters(ClustersCommand),
 }
 
 #[derive(Debug, Args)]
@@ -96,6 +99,27 @@ pub(crate) enum PipelinesCommand {
     },
     /// Print one as its canonical document.
     Show {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClustersCommand {
+    /// Apply documents, each of one cluster: all are read before any is applied.
+    Apply {
+        /// Cluster documents (YAML or JSON).
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// List them, with what keeps any from being given launches.
+    List {
+        /// Print a line of JSON a cluster.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give one no more launches.
+    Drain {
         /// Its name.
         name: String,
     },

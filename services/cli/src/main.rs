@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Command::Show(arguments) => cloud::show(&arguments),
         Command::Watch(arguments) => cloud::watch(&arguments),
         Command::Pipelines(command) => cloud::pipelines(&command),
+        Command::Clusters(command) => cloud::clusters(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

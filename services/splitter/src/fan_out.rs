@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 use fanfold_domain::{
-    Chunk, ChunkIndex, ObjectName, Plan, Run, RunState, SCAN, Scan, key, manifest,
-    message::{ChunkMessage, encode},
+    Chunk, ChunkIndex, LaunchIndex, ObjectName, Plan, Run, RunState, SCAN, Scan, key,
+    launch::Launching,
+    manifest,
+    message::{ChunkMessage, LaunchMessage, encode},
+    pipeline::RunOn,
 };
 use fanfold_engine::plan::Planned;
-use fanfold_lifecycle::change;
+use fanfold_lifecycle::{change, fail};
 use fanfold_ports::{
     Fault, PortError, Queue,
     objects::{Condition, Metadata, Written},
@@ -22,7 +25,7 @@ pub(crate) struct FanOut<'a> {
 }
 
 impl FanOut<'_> {
-    /// Writes the manifest, saves the plan, sends the first window, and only then makes the run `running`:
+    /// Writes the manifest, saves the plan, sends the first window or all launches, and only then makes the run `running`:
     /// a crash before that leaves it in `planning`, where all of this is done again.
     pub(crate) async fn send(self, planned: Planned) -> Result<(), SplitterError> {
         let Planned { plan, chunks, bytes_read } = planned;
@@ -33,7 +36,13 @@ impl FanOut<'_> {
             return Ok(());
         }
         let chunks = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-        self.send_first_window(&self.run.stage().name, chunks).await?;
+        match self.run.stage().run_on {
+            RunOn::Lambda => self.send_first_window(&self.run.stage().name, chunks).await?,
+            RunOn::Eks(_) => match Launching::of(chunks, self.run.stage().max_concurrency) {
+                Ok(launching) => self.send_launches(launching).await?,
+                Err(too_many) => return self.fail(&too_many.to_string()).await,
+            },
+        }
         self.begin_running().await
     }
 
@@ -58,6 +67,28 @@ impl FanOut<'_> {
         let first = self.run.stage().max_concurrency.min(chunks);
         let message = |chunk| Outgoing::now(encode(&ChunkMessage::first(self.run, stage, ChunkIndex(chunk))));
         Ok(self.splitter.ports.queues.send(Queue::Chunks, (0..first).map(message).collect()).await?)
+    }
+
+    /// Sends all launches: how many pods run at once is their Jobs' matter.
+    async fn send_launches(&self, launching: Launching) -> Result<(), SplitterError> {
+        let message = |launch| {
+            Outgoing::now(encode(&LaunchMessage {
+                run: self.run.id.clone(),
+                stage: self.run.stage().name.clone(),
+                generation: self.run.generation,
+                launch,
+                launch_generation: 0,
+                chunks: launching.chunks_of(launch),
+                waited: 0,
+            }))
+        };
+        let messages = (0..launching.launches()).map(LaunchIndex).map(message).collect();
+        Ok(self.splitter.ports.queues.send(Queue::Launches, messages).await?)
+    }
+
+    async fn fail(&self, reason: &str) -> Result<(), SplitterError> {
+        fail(&self.splitter.ports, &self.run.id, self.run.generation, reason).await?;
+        Ok(())
     }
 
     /// Planning a pinned source gives the same chunks each time, so whoever is second wrote the same.

@@ -8,9 +8,9 @@ use fanfold_engine::plan::ScanLimits;
 use fanfold_runtime::{
     Variables, boot,
     config::{
-        FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_LEDGER_TABLE,
-        FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET,
-        Function,
+        FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_FOLDS_QUEUE_URL,
+        FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM,
+        FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{SqsEvent, run_batch},
 };
@@ -32,6 +32,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
         table: variables.required(FANFOLD_LEDGER_TABLE),
         queues: QueueUrls {
             chunks: Some(variables.url(FANFOLD_CHUNKS_QUEUE_URL)),
+            launches: Some(variables.url(FANFOLD_LAUNCHES_QUEUE_URL)),
             folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
             ..QueueUrls::default()
         },

@@ -5,7 +5,9 @@ use fanfold_domain::{
     message::{FoldMessage, Intake, InvalidMessage, encode},
 };
 use fanfold_lifecycle::{LifecycleError, fail, finish_if_full, give_up, read};
-use fanfold_ports::{PortError, Ports, Queue, ledger::StageId, queues::Outgoing};
+use fanfold_ports::{
+    PortError, Ports, Queue, clusters::ClusterError, ledger::StageId, objects::UploadError, queues::Outgoing,
+};
 use thiserror::Error;
 
 use crate::stuck::{Repair, repair};
@@ -32,6 +34,12 @@ pub enum SweeperError {
     /// The ledger, a queue or an object could not be reached.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// A cluster could not be asked.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A part could not be looked at.
+    #[error(transparent)]
+    Part(#[from] UploadError),
     /// A dead message cannot be read.
     #[error(transparent)]
     Message(#[from] InvalidMessage),

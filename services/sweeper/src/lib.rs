@@ -7,6 +7,9 @@
 mod dead;
 mod handler;
 mod stuck;
+mod trouble;
+mod watch;
 
 pub use dead::DeadQueue;
 pub use handler::{Sweeper, SweeperError};
+pub use watch::Watcher;

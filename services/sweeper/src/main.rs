@@ -3,17 +3,19 @@
 use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
+use fanfold_eks::EksClusters;
+use fanfold_ports::KubePorts;
 use fanfold_runtime::{
     Error, Variables, boot,
     config::{
         FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN, FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_EVENTS_DEAD_QUEUE_ARN,
         FANFOLD_FOLDS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_DEAD_QUEUE_ARN,
-        FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET,
-        Function,
+        FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
+        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch},
 };
-use fanfold_sweeper::{DeadQueue, Sweeper};
+use fanfold_sweeper::{DeadQueue, Sweeper, Watcher};
 use serde::Deserialize;
 
 struct Config {
@@ -30,9 +32,10 @@ fn read(variables: &mut Variables<'_>) -> Config {
         table: variables.required(FANFOLD_LEDGER_TABLE),
         queues: QueueUrls {
             intake: Some(variables.url(FANFOLD_INTAKE_QUEUE_URL)),
-            chunks: None,
+            launches: Some(variables.url(FANFOLD_LAUNCHES_QUEUE_URL)),
             completions: Some(variables.url(FANFOLD_COMPLETIONS_QUEUE_URL)),
             folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
+            ..QueueUrls::default()
         },
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
         dead: [
@@ -54,11 +57,14 @@ enum Trigger {
 
 async fn handle(
     sweeper: &Sweeper,
+    watcher: &Watcher,
     dead: &[(String, DeadQueue)],
     trigger: Trigger,
 ) -> Result<Option<SqsBatchResponse>, Error> {
     let Trigger::Dead(event) = trigger else {
-        sweeper.sweep().await?;
+        let (swept, watched) = tokio::join!(sweeper.sweep(), watcher.watch());
+        swept?;
+        watched?;
         return Ok(None);
     };
     let handle = async |message: Delivery| {
@@ -76,11 +82,15 @@ async fn main() -> ExitCode {
     boot(async {
         let Config { aws, table, queues, work_bucket, dead } =
             Variables::from_environment(Function::Sweeper, read)?;
-        let ports = Aws::connect(aws).await.ports(table, queues);
-        let shared = Arc::new((Sweeper { ports, work_bucket }, dead));
+        let aws = Aws::connect(aws).await;
+        let fleet = Arc::new(aws.ledger(table.clone()));
+        let kube = KubePorts { fleet, clusters: Arc::new(EksClusters::connect().await) };
+        let ports = aws.ports(table, queues);
+        let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone() };
+        let shared = Arc::new((Sweeper { ports, work_bucket }, watcher, dead));
         Ok(move |trigger: Trigger, _| {
             let shared = shared.clone();
-            async move { handle(&shared.0, &shared.1, trigger).await }
+            async move { handle(&shared.0, &shared.1, &shared.2, trigger).await }
         })
     })
     .await

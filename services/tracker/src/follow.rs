@@ -1,12 +1,20 @@
 //! What follows from ended chunks: pure.
 
-use fanfold_domain::{ChunkIndex, GroupCount, GroupIndex, Grouping, Run, SCAN, Sums};
+use fanfold_domain::{ChunkIndex, GroupCount, GroupIndex, Grouping, Run, SCAN, Sums, pipeline::RunOn};
 
 /// The chunks to be sent because these ended: for chunk i, chunk i + `window`. A function of i and not a
 /// count, so that a repetition sends the same chunk again and nothing leaks.
 pub(crate) fn released(grouping: Grouping, window: u32, ended: &[ChunkIndex]) -> Vec<ChunkIndex> {
     let next = ended.iter().filter_map(|chunk| chunk.0.checked_add(window));
     next.filter(|next| *next < grouping.chunks).map(ChunkIndex).collect()
+}
+
+/// The window of a stage. Of one on EKS all was launched at once: no end releases anything.
+pub(crate) fn window(run: &Run, stage: &str) -> u32 {
+    match run.stage().run_on {
+        RunOn::Eks(_) if stage != SCAN => u32::MAX,
+        _ => run.stage().max_concurrency,
+    }
 }
 
 /// Whether a group with these counters is full: to be folded.

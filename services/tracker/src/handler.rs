@@ -6,17 +6,19 @@ use fanfold_domain::{
     ChunkIndex, GroupCount, GroupIndex, Grouping, Mark, Run, RunId, RunState, SCAN,
     group::MAX_MARKS,
     message::{
-        self, ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, Intake, InvalidMessage, encode,
+        self, ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, Intake, InvalidMessage,
+        LaunchMessage, encode,
     },
 };
 use fanfold_engine::chunk::end_by_part;
-use fanfold_lifecycle::{LifecycleError, RunCache, fail, source_changed};
+use fanfold_lifecycle::{LifecycleError, RunCache, fail, source_changed, unmarked};
 use fanfold_ports::{
     PortError, Ports, Queue,
     ledger::{Marked, StageId},
     objects::UploadError,
     queues::Outgoing,
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use thiserror::Error;
 
 use crate::follow;
@@ -98,17 +100,51 @@ impl Tracker {
         if run.generation != generation {
             return Ok(());
         }
-        let end = end_by_part(&*self.ports.objects, &run, &self.work_bucket, &stage, chunk)
-            .await?
-            .unwrap_or_else(|| {
-                ChunkEnd::Failed(Failure::of_chunk(
-                    "its worker died at every delivery without a word: out of memory, or out of time; \
-                 the worker's log tells which",
-                ))
-            });
-        let completion = Completion { run: id, stage, generation, chunk, end };
-        let counted = self.count_stage(&stage_of(&completion), vec![(0, completion)]).await;
+        let stage = StageId { run: id, stage, generation };
+        let reason = "its worker died at every delivery without a word: out of memory, or out of time; the \
+                      worker's log tells which";
+        let completion = self.ended_or_failed(&run, &stage, chunk, reason).await?;
+        let counted = self.count_stage(&stage, vec![(0, completion)]).await;
         counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Takes a launch message that was delivered too often: the launcher failed each time. What no part is there of
+    /// has failed.
+    ///
+    /// # Errors
+    /// The message is to be delivered again.
+    pub async fn handle_dead_launch(&self, body: &str) -> Result<(), TrackerError> {
+        let LaunchMessage { run: id, stage, generation, chunks, launch, .. } = message::decode(body)?;
+        let run = self.runs.get(&self.ports, &id, &stage, generation).await?;
+        if run.generation != generation {
+            return Ok(());
+        }
+        let stage_id = StageId { run: id, stage, generation };
+        let left =
+            unmarked(&*self.ports.ledger, &stage_id, grouping_of(&run, &stage_id.stage)?, &chunks).await?;
+        let reason = format!("launch {launch} could not be given to a cluster: the launcher's log tells why");
+        let ended: Vec<Received> = stream::iter(left.iter())
+            .map(|chunk| self.ended_or_failed(&run, &stage_id, chunk, &reason))
+            .buffer_unordered(PARTS_AT_ONCE)
+            .map_ok(|completion| (0, completion))
+            .try_collect()
+            .await?;
+        let counted = self.count_stage(&stage_id, ended).await;
+        counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// How a chunk ended that nobody told of: by its part, or else failed.
+    async fn ended_or_failed(
+        &self,
+        run: &Run,
+        stage: &StageId,
+        chunk: ChunkIndex,
+        reason: &str,
+    ) -> Result<Completion, TrackerError> {
+        let found = end_by_part(&*self.ports.objects, run, &self.work_bucket, &stage.stage, chunk).await?;
+        let end = found.unwrap_or_else(|| ChunkEnd::Failed(Failure::of_chunk(reason)));
+        let StageId { run, stage, generation } = stage.clone();
+        Ok(Completion { run, stage, generation, chunk, end })
     }
 
     async fn count_stage(&self, stage: &StageId, received: Vec<Received>) -> Vec<(usize, TrackerError)> {
@@ -238,7 +274,7 @@ impl Tracker {
             return Ok(false);
         }
         let grouping = grouping_of(run, &stage.stage)?;
-        let released = follow::released(grouping, run.stage().max_concurrency, ended);
+        let released = follow::released(grouping, follow::window(run, &stage.stage), ended);
         if !released.is_empty() {
             let message = |chunk| Outgoing::now(encode(&ChunkMessage::first(run, &stage.stage, chunk)));
             self.ports.queues.send(Queue::Chunks, released.into_iter().map(message).collect()).await?;
@@ -280,6 +316,8 @@ impl Tracker {
     }
 }
 
+/// Parts looked for at once.
+const PARTS_AT_ONCE: usize = 16;
 /// Failures looked through for a reason.
 const MOST_FAILURES: usize = 1_000;
 

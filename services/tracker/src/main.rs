@@ -8,8 +8,8 @@ use fanfold_runtime::{
     Variables, boot,
     config::{
         FANFOLD_CHUNKS_DEAD_QUEUE_ARN, FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_FOLDS_QUEUE_URL,
-        FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET,
-        Function,
+        FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LAUNCHES_DEAD_QUEUE_ARN, FANFOLD_LEDGER_TABLE,
+        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{Delivery, SqsEvent, run_batch, run_whole_batch},
 };
@@ -20,7 +20,8 @@ struct Config {
     table: String,
     queues: QueueUrls,
     work_bucket: String,
-    dead_arn: String,
+    chunks_dead: String,
+    launches_dead: String,
 }
 
 fn read(variables: &mut Variables<'_>) -> Config {
@@ -34,7 +35,8 @@ fn read(variables: &mut Variables<'_>) -> Config {
             ..QueueUrls::default()
         },
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
-        dead_arn: variables.arn(FANFOLD_CHUNKS_DEAD_QUEUE_ARN),
+        chunks_dead: variables.arn(FANFOLD_CHUNKS_DEAD_QUEUE_ARN),
+        launches_dead: variables.arn(FANFOLD_LAUNCHES_DEAD_QUEUE_ARN),
     }
 }
 
@@ -44,19 +46,24 @@ const DEAD_AT_ONCE: usize = 4;
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
-        let Config { aws, table, queues, work_bucket, dead_arn } =
+        let Config { aws, table, queues, work_bucket, chunks_dead, launches_dead } =
             Variables::from_environment(Function::Tracker, read)?;
         let ports = Aws::connect(aws).await.ports(table, queues);
-        let tracker = Arc::new(Tracker { ports, work_bucket, runs: RunCache::default() });
-        let dead_arn: Arc<str> = dead_arn.into();
+        let tracker = Tracker { ports, work_bucket, runs: RunCache::default() };
+        let shared = Arc::new((tracker, chunks_dead, launches_dead));
         Ok(move |event: SqsEvent, _| {
-            let (tracker, dead_arn) = (tracker.clone(), dead_arn.clone());
+            let shared = shared.clone();
             async move {
+                let (tracker, chunks_dead, launches_dead) = &*shared;
                 // A batch is of one queue.
                 let queue = event.records.first().and_then(|message| message.event_source_arn.as_deref());
-                if queue == Some(&*dead_arn) {
+                if queue == Some(chunks_dead) {
                     let handle = async |message: Delivery| tracker.handle_dead(&message.body).await;
                     return Ok(run_batch(event, DEAD_AT_ONCE, handle).await?);
+                }
+                if queue == Some(launches_dead) {
+                    let handle = async |message: Delivery| tracker.handle_dead_launch(&message.body).await;
+                    return Ok(run_batch(event, 1, handle).await?);
                 }
                 let bodies = |batch: Vec<Delivery>| -> Vec<String> {
                     batch.into_iter().map(|message| message.body).collect()

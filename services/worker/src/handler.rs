@@ -60,6 +60,21 @@ pub enum WorkerError {
     Unplanned(fanfold_domain::RunId),
 }
 
+/// What came of one attempt.
+pub(crate) enum Tried {
+    /// There was nothing to do: the run has ended, or was redriven.
+    Nothing,
+    /// The chunk has ended.
+    Ended(ChunkEnd),
+    /// Another attempt may end otherwise.
+    InVain {
+        /// The run, as it was.
+        run: Box<Run>,
+        /// What the attempt met with.
+        error: String,
+    },
+}
+
 impl Worker {
     /// Does the chunk of one message, given as its text.
     ///
@@ -67,58 +82,62 @@ impl Worker {
     /// The message is to be delivered again.
     pub async fn handle(&self, body: &str) -> Result<(), WorkerError> {
         let message: ChunkMessage = message::decode(body)?;
+        match self.try_once(&message).await? {
+            Tried::Nothing => Ok(()),
+            Tried::Ended(end) => self.complete(message, end).await,
+            Tried::InVain { run, error } => self.retry_or_fail(&run, message, &error).await,
+        }
+    }
+
+    /// Makes one attempt at the chunk of a message, and tells nobody.
+    pub(crate) async fn try_once(&self, message: &ChunkMessage) -> Result<Tried, WorkerError> {
         let run = self.runs.get(&self.ports, &message.run, &message.stage, message.generation).await?;
         if run.generation != message.generation || !is_worked_on(run.state) {
-            return Ok(());
+            return Ok(Tried::Nothing);
         }
         if message.stage == SCAN {
-            return self.scan(&run, message).await;
+            return self.scan(run, message).await;
         }
         let plan = run.plan.as_ref().ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?;
-        let chunk = match self.chunk(&message).await {
+        let chunk = match self.chunk(message).await {
             Ok(chunk) => chunk,
             Err(WorkerError::Manifest(ReadError::Missing(name))) => {
                 let reason =
                     format!("{name} does not exist: the work bucket must keep it until the run ends");
-                let end = self.part_or(&run, &message, Failure::of_chunk(reason)).await?;
-                return self.complete(message, end).await;
+                return Ok(Tried::Ended(self.part_or(&run, message, Failure::of_chunk(reason)).await?));
             }
             Err(error) => return Err(error),
         };
-        match self.attempt(&run, plan, chunk).await {
-            Ok(sums) => self.complete(message, ChunkEnd::Done(sums)).await,
+        Ok(match self.attempt(&run, plan, chunk).await {
+            Ok(sums) => Tried::Ended(ChunkEnd::Done(sums)),
             Err(ChunkError::SourceChanged(found)) => {
-                self.complete(message, ChunkEnd::SourceChanged { found: found.to_string() }).await
+                Tried::Ended(ChunkEnd::SourceChanged { found: found.to_string() })
             }
-            Err(ChunkError::Permanent(failure)) => self.complete(message, ChunkEnd::Failed(failure)).await,
+            Err(ChunkError::Permanent(failure)) => Tried::Ended(ChunkEnd::Failed(failure)),
             Err(error @ (ChunkError::Process(_) | ChunkError::Port(_))) => {
-                self.retry_or_fail(&run, message, &error).await
+                Tried::InVain { error: error.to_string(), run: Box::new(run) }
             }
-        }
+        })
     }
 
     /// Does a chunk of the scan, or finds it done.
-    async fn scan(&self, run: &Run, message: ChunkMessage) -> Result<(), WorkerError> {
+    async fn scan(&self, run: Run, message: &ChunkMessage) -> Result<Tried, WorkerError> {
         if run.state != RunState::Planning {
-            return Ok(());
+            return Ok(Tried::Nothing);
         }
         let scan = run.scan.as_ref().ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?;
         let objects = &self.ports.objects;
-        if let Some(end) =
-            end_by_part(&**objects, run, &self.work_bucket, &message.stage, message.chunk).await?
-        {
-            return self.complete(message, end).await;
+        let found = end_by_part(&**objects, &run, &self.work_bucket, &message.stage, message.chunk).await?;
+        if let Some(end) = found {
+            return Ok(Tried::Ended(end));
         }
-        match scan_chunk(objects.clone(), run, scan, &self.work_bucket, message.chunk).await {
-            Ok(()) => {
-                let end = ChunkEnd::Done(scan_sums(run, message.chunk));
-                self.complete(message, end).await
-            }
+        Ok(match scan_chunk(objects.clone(), &run, scan, &self.work_bucket, message.chunk).await {
+            Ok(()) => Tried::Ended(ChunkEnd::Done(scan_sums(&run, message.chunk))),
             Err(PlanError::SourceChanged(found)) => {
-                self.complete(message, ChunkEnd::SourceChanged { found: found.to_string() }).await
+                Tried::Ended(ChunkEnd::SourceChanged { found: found.to_string() })
             }
-            Err(error) => self.retry_or_fail(run, message, &error).await,
-        }
+            Err(error) => Tried::InVain { error: error.to_string(), run: Box::new(run) },
+        })
     }
 
     async fn attempt(
@@ -174,7 +193,7 @@ impl Worker {
 
     /// How a chunk ended whose tries are used up: by its part, if there is one, for the last try or another
     /// may have created it and heard nothing.
-    async fn part_or(
+    pub(crate) async fn part_or(
         &self,
         run: &Run,
         message: &ChunkMessage,
@@ -185,7 +204,7 @@ impl Worker {
         Ok(found.unwrap_or(ChunkEnd::Failed(failure)))
     }
 
-    async fn complete(&self, message: ChunkMessage, end: ChunkEnd) -> Result<(), WorkerError> {
+    pub(crate) async fn complete(&self, message: ChunkMessage, end: ChunkEnd) -> Result<(), WorkerError> {
         let ChunkMessage { run, stage, generation, chunk, .. } = message;
         let completion = Completion { run, stage, generation, chunk, end };
         let outgoing = vec![Outgoing::now(encode(&completion))];

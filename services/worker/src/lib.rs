@@ -1,10 +1,12 @@
 //! The worker: takes a chunk, makes its part, says how it ended.
 //!
-//! A chunk that may yet succeed is sent again with a delay and acknowledged; redelivery is left for crashes.
+//! A chunk that may yet succeed is sent again with a delay and acknowledged; redelivery is left for crashes. In a pod
+//! the Job's own retries count instead.
 //!
 //! Architecture invariant: the worker marks nothing. It sends a completion, and may send it twice.
 
 mod handler;
+pub mod pod;
 mod retry;
 
 pub use handler::{Worker, WorkerError};

@@ -1,4 +1,6 @@
-//! The worker as a Lambda.
+//! The worker: as a Lambda, or, told `pod`, as a pod of a Kubernetes Job; told `install FOLDER`, it puts itself there.
+
+mod main_pod;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -10,6 +12,7 @@ use fanfold_runtime::{
         FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_LEDGER_TABLE,
         FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function, environment,
     },
+    program,
     sqs::{Delivery, SqsEvent, run_batch},
 };
 use fanfold_worker::Worker;
@@ -36,6 +39,16 @@ fn read(variables: &mut Variables<'_>) -> Config {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => as_lambda().await,
+        ["pod"] => program(main_pod::run()).await,
+        ["install", folder] => program(async { main_pod::install(folder) }).await,
+        _ => program(async { Err("usage: fanfold-worker [pod | install FOLDER]".into()) }).await,
+    }
+}
+
+async fn as_lambda() -> ExitCode {
     boot(async {
         let Config { aws, table, queues, work_bucket } = Variables::from_environment(Function::Worker, read)?;
         let ports = Aws::connect(aws).await.ports(table, queues);

@@ -41,6 +41,7 @@ pub struct Aws {
     dynamodb: aws_sdk_dynamodb::Client,
     sqs: aws_sdk_sqs::Client,
     whole_checksum: bool,
+    region: Option<String>,
 }
 
 impl Aws {
@@ -64,7 +65,13 @@ impl Aws {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
             sqs: aws_sdk_sqs::Client::new(&within(&sdk, SQS_TIMES)),
             whole_checksum: settings.whole_checksum,
+            region: sdk.region().map(ToString::to_string),
         }
+    }
+
+    /// The region that all of it is in, where the SDK has found one.
+    pub fn region(&self) -> Option<String> {
+        self.region.clone()
     }
 
     /// Objects on S3.

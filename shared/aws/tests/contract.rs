@@ -42,6 +42,14 @@ mod ledger_contract {
     fanfold_ports::ledger_contract!(instance);
 }
 
+mod fleet_contract {
+    async fn instance() -> fanfold_ports::contract::FleetUnderTest {
+        super::table::fleet_under_test(&super::local().await).await
+    }
+
+    fanfold_ports::fleet_contract!(instance);
+}
+
 mod queues_contract {
     async fn instance() -> fanfold_ports::contract::QueuesUnderTest {
         super::queues::under_test(&super::local().await).await

@@ -5,13 +5,18 @@
 //! pod and on a laptop.
 
 pub mod assembly;
+pub mod cluster;
+pub mod document;
 pub mod group;
 pub mod ids;
 pub mod key;
+pub mod launch;
 pub mod manifest;
 pub mod message;
 pub mod object;
+pub mod outage;
 pub mod pipeline;
+pub mod placement;
 pub mod range;
 pub mod run;
 pub mod scan;
@@ -19,8 +24,10 @@ pub mod stamp;
 
 pub use group::{GroupCount, Grouping, Mark, RootCount, Sums};
 pub use ids::{ChunkIndex, ETag, Epoch, Generation, GroupIndex, Origin, RunId, Sequencer};
+pub use launch::{ChunkSet, Launch, LaunchIndex};
 pub use manifest::Chunk;
 pub use object::{ObjectName, SourcePin};
+pub use outage::Outage;
 pub use range::ByteRange;
 pub use run::{LineEnd, Ownership, Plan, Run, RunState, Timestamp};
 pub use scan::{SCAN, Scan};

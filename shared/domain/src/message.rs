@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use crate::{ChunkIndex, ETag, Generation, GroupIndex, ObjectName, Run, RunId, Sequencer, Sums};
+use crate::{
+    ChunkIndex, ChunkSet, ETag, Generation, GroupIndex, LaunchIndex, ObjectName, Run, RunId, Sequencer, Sums,
+};
 
 /// The version that every message carries. A consumer fails a message of another version (it is delivered
 /// again, to a newer consumer or to the dead-letter queue) and never drops it.
@@ -175,6 +177,26 @@ pub enum FoldMessage {
         /// Of which generation.
         generation: Generation,
     },
+}
+
+/// Chunks to be given to a cluster as one Kubernetes Job, in the queue `launches`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchMessage {
+    /// Whose chunks.
+    pub run: RunId,
+    /// Of which stage.
+    pub stage: String,
+    /// Of which generation.
+    pub generation: Generation,
+    /// Which launch.
+    pub launch: LaunchIndex,
+    /// Of which generation of the launch: 0 at first, raised each time it is launched anew.
+    pub launch_generation: u32,
+    /// The chunks of the launch's first generation; later ones stand in the ledger.
+    pub chunks: ChunkSet,
+    /// How often no cluster could take it: 0 at first.
+    #[serde(default)]
+    pub waited: u32,
 }
 
 /// What reaches the splitter, in the queue `intake`, once it is read from its event.

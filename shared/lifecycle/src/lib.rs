@@ -11,6 +11,7 @@ mod cache;
 mod completing;
 mod ending;
 mod fence;
+mod marked;
 
 use fanfold_domain::{Run, RunId, run::ForbiddenTransition};
 use fanfold_ports::{
@@ -23,6 +24,7 @@ pub use cache::RunCache;
 pub use completing::{finish_if_full, give_up, succeed};
 pub use ending::{fail, source_changed, supersede};
 pub use fence::fence_formers;
+pub use marked::unmarked;
 
 /// Why an arrow was not drawn.
 #[derive(Debug, Error)]

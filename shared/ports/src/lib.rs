@@ -7,7 +7,9 @@
 //! Architecture invariant: a port decides nothing. What a service does with an answer is the service's.
 
 pub mod clock;
+pub mod clusters;
 pub mod error;
+pub mod fleet;
 pub mod ledger;
 pub mod objects;
 pub mod queues;
@@ -21,7 +23,9 @@ pub mod memory;
 use std::sync::Arc;
 
 pub use clock::Clock;
+pub use clusters::Clusters;
 pub use error::{Fault, PortError};
+pub use fleet::{Fleet, KubePorts};
 pub use ledger::Ledger;
 pub use objects::Objects;
 pub use queues::{Queue, Queues};

@@ -13,10 +13,17 @@ pub enum Queue {
     Intake,
     /// Chunks to the workers.
     Chunks,
+    /// Launches to the launcher.
+    Launches,
     /// Completions to the tracker.
     Completions,
     /// Folds and assemblies to the merger.
     Folds,
+}
+
+impl Queue {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Intake, Self::Chunks, Self::Launches, Self::Completions, Self::Folds];
 }
 
 impl fmt::Display for Queue {
@@ -24,6 +31,7 @@ impl fmt::Display for Queue {
         f.write_str(match self {
             Self::Intake => "intake",
             Self::Chunks => "chunks",
+            Self::Launches => "launches",
             Self::Completions => "completions",
             Self::Folds => "folds",
         })

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fanfold_ports::{
     Ports, Queue,
-    contract::{LedgerUnderTest, ObjectsUnderTest, QueuesUnderTest, Receiver},
-    memory::{Faults, Invocation, MemoryClock, MemoryObjects, MemoryQueues, MemoryWorld, Rates},
+    contract::{FleetUnderTest, LedgerUnderTest, ObjectsUnderTest, QueuesUnderTest, Receiver},
+    memory::{Faults, Faulty, Invocation, MemoryClock, MemoryObjects, MemoryQueues, MemoryWorld, Rates},
 };
 
 /// A consumer of the memory queues.
@@ -61,9 +61,14 @@ mod bare {
         queues_of(world.calm_ports(), &world)
     }
 
+    async fn fleet() -> FleetUnderTest {
+        FleetUnderTest { fleet: world(Faults::none()).fleet, unique: "test".to_owned() }
+    }
+
     fanfold_ports::objects_contract!(objects);
     fanfold_ports::ledger_contract!(ledger);
     fanfold_ports::queues_contract!(queues);
+    fanfold_ports::fleet_contract!(fleet);
 }
 
 mod interleaved {
@@ -90,7 +95,14 @@ mod interleaved {
 
     fanfold_ports::objects_contract!(objects);
     fanfold_ports::ledger_contract!(ledger);
+    async fn fleet() -> FleetUnderTest {
+        let world = world(Faults::seeded(7, Rates::NONE));
+        let fleet = Faulty::new(world.fleet, world.faults, Invocation::new("contract"));
+        FleetUnderTest { fleet: Arc::new(fleet), unique: "test".to_owned() }
+    }
+
     fanfold_ports::queues_contract!(queues);
+    fanfold_ports::fleet_contract!(fleet);
 }
 
 mod lagging {

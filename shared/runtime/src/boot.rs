@@ -91,6 +91,13 @@ impl From<Failed> for Diagnostic {
     }
 }
 
+/// Runs a program that is no Lambda: sets up logging, awaits its exit code. An error is logged and ends the process
+/// with a failure.
+pub async fn program(work: impl Future<Output = Result<u8, Error>>) -> ExitCode {
+    telemetry::init();
+    work.await.map_or_else(|error| failed("the program ended", &error), ExitCode::from)
+}
+
 fn failed(what: &'static str, error: &Error) -> ExitCode {
     error!(error = causes(error.as_ref()), "{what}");
     ExitCode::FAILURE

@@ -15,6 +15,8 @@ pub const FANFOLD_OUTPUT_BUCKET: &str = "FANFOLD_OUTPUT_BUCKET";
 pub const FANFOLD_INTAKE_QUEUE_URL: &str = "FANFOLD_INTAKE_QUEUE_URL";
 /// The queue `chunks`: its URL.
 pub const FANFOLD_CHUNKS_QUEUE_URL: &str = "FANFOLD_CHUNKS_QUEUE_URL";
+/// The queue `launches`: its URL.
+pub const FANFOLD_LAUNCHES_QUEUE_URL: &str = "FANFOLD_LAUNCHES_QUEUE_URL";
 /// The queue `completions`: its URL.
 pub const FANFOLD_COMPLETIONS_QUEUE_URL: &str = "FANFOLD_COMPLETIONS_QUEUE_URL";
 /// The queue `folds`: its URL.
@@ -25,6 +27,8 @@ pub const FANFOLD_DEFAULT_PIPELINE: &str = "FANFOLD_DEFAULT_PIPELINE";
 pub const FANFOLD_CHUNKS_DEAD_QUEUE_ARN: &str = "FANFOLD_CHUNKS_DEAD_QUEUE_ARN";
 /// The dead-letter queue of `intake`: its ARN.
 pub const FANFOLD_INTAKE_DEAD_QUEUE_ARN: &str = "FANFOLD_INTAKE_DEAD_QUEUE_ARN";
+/// The dead-letter queue of `launches`: its ARN.
+pub const FANFOLD_LAUNCHES_DEAD_QUEUE_ARN: &str = "FANFOLD_LAUNCHES_DEAD_QUEUE_ARN";
 /// The dead-letter queue of `folds`: its ARN.
 pub const FANFOLD_FOLDS_DEAD_QUEUE_ARN: &str = "FANFOLD_FOLDS_DEAD_QUEUE_ARN";
 /// The dead-letter queue of `completions`: its ARN.
@@ -37,6 +41,20 @@ pub const FANFOLD_S3_WHOLE_CHECKSUM: &str = "FANFOLD_S3_WHOLE_CHECKSUM";
 /// The largest source, in MiB, that the splitter scans itself; a larger one is scanned by workers. 4096 unless it
 /// is set.
 pub const FANFOLD_SCAN_ALONE_MIB: &str = "FANFOLD_SCAN_ALONE_MIB";
+/// Of a pod: whose chunks it does, as a run's id.
+pub const FANFOLD_RUN: &str = "FANFOLD_RUN";
+/// Of a pod: of which stage.
+pub const FANFOLD_STAGE: &str = "FANFOLD_STAGE";
+/// Of a pod: of which generation of the run.
+pub const FANFOLD_GENERATION: &str = "FANFOLD_GENERATION";
+/// Of a pod: the chunks of its launch, such as `0-62,70`.
+pub const FANFOLD_CHUNKS: &str = "FANFOLD_CHUNKS";
+/// Of a pod: how many of them it does; its index says which.
+pub const FANFOLD_CHUNKS_PER_POD: &str = "FANFOLD_CHUNKS_PER_POD";
+/// Of a pod: how many pods of its index failed before. Kubernetes' own count; optional.
+pub const FANFOLD_FAILED_TRIES: &str = "FANFOLD_FAILED_TRIES";
+/// Of a pod: its index, 0-based. Kubernetes sets it.
+pub const JOB_COMPLETION_INDEX: &str = "JOB_COMPLETION_INDEX";
 /// What is logged, as `tracing` filters: `info`, `debug,aws_config=warn`. Every function reads it; optional.
 pub const RUST_LOG: &str = "RUST_LOG";
 
@@ -47,6 +65,10 @@ pub enum Function {
     Splitter,
     /// Works on chunks.
     Worker,
+    /// The worker as a pod: no Lambda, and not in template.yaml.
+    Pod,
+    /// Gives chunks to clusters.
+    Launcher,
     /// Counts completions.
     Tracker,
     /// Folds and assembles.
@@ -60,6 +82,8 @@ impl fmt::Display for Function {
         f.write_str(match self {
             Self::Splitter => "splitter",
             Self::Worker => "worker",
+            Self::Pod => "pod",
+            Self::Launcher => "launcher",
             Self::Tracker => "tracker",
             Self::Merger => "merger",
             Self::Sweeper => "sweeper",
@@ -77,6 +101,7 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_WORK_BUCKET,
             FANFOLD_OUTPUT_BUCKET,
             FANFOLD_CHUNKS_QUEUE_URL,
+            FANFOLD_LAUNCHES_QUEUE_URL,
             FANFOLD_FOLDS_QUEUE_URL,
             FANFOLD_DEFAULT_PIPELINE,
             FANFOLD_SCAN_ALONE_MIB,
@@ -94,6 +119,32 @@ pub const READS: &[(Function, &[&str])] = &[
         ],
     ),
     (
+        Function::Pod,
+        &[
+            FANFOLD_LEDGER_TABLE,
+            FANFOLD_WORK_BUCKET,
+            FANFOLD_COMPLETIONS_QUEUE_URL,
+            FANFOLD_S3_WHOLE_CHECKSUM,
+            FANFOLD_RUN,
+            FANFOLD_STAGE,
+            FANFOLD_GENERATION,
+            FANFOLD_CHUNKS,
+            FANFOLD_CHUNKS_PER_POD,
+            FANFOLD_FAILED_TRIES,
+            JOB_COMPLETION_INDEX,
+        ],
+    ),
+    (
+        Function::Launcher,
+        &[
+            FANFOLD_LEDGER_TABLE,
+            FANFOLD_WORK_BUCKET,
+            FANFOLD_LAUNCHES_QUEUE_URL,
+            FANFOLD_COMPLETIONS_QUEUE_URL,
+            FANFOLD_S3_WHOLE_CHECKSUM,
+        ],
+    ),
+    (
         Function::Tracker,
         &[
             FANFOLD_LEDGER_TABLE,
@@ -102,6 +153,7 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_CHUNKS_QUEUE_URL,
             FANFOLD_FOLDS_QUEUE_URL,
             FANFOLD_CHUNKS_DEAD_QUEUE_ARN,
+            FANFOLD_LAUNCHES_DEAD_QUEUE_ARN,
             FANFOLD_S3_WHOLE_CHECKSUM,
         ],
     ),
@@ -115,6 +167,7 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_LEDGER_TABLE,
             FANFOLD_WORK_BUCKET,
             FANFOLD_INTAKE_QUEUE_URL,
+            FANFOLD_LAUNCHES_QUEUE_URL,
             FANFOLD_COMPLETIONS_QUEUE_URL,
             FANFOLD_FOLDS_QUEUE_URL,
             FANFOLD_INTAKE_DEAD_QUEUE_ARN,
@@ -154,8 +207,8 @@ mod tests {
 
     #[test]
     fn every_function_has_its_variables_once() {
-        use Function::{Merger, Splitter, Sweeper, Tracker, Worker};
-        for function in [Splitter, Worker, Tracker, Merger, Sweeper] {
+        use Function::{Launcher, Merger, Pod, Splitter, Sweeper, Tracker, Worker};
+        for function in [Splitter, Worker, Pod, Launcher, Tracker, Merger, Sweeper] {
             let mut variables = reads(function).to_vec();
             assert!(variables.contains(&FANFOLD_LEDGER_TABLE), "{function}");
             variables.sort_unstable();

@@ -14,5 +14,5 @@ pub mod sqs;
 mod telemetry;
 mod variables;
 
-pub use boot::{Error, Invocation, boot};
+pub use boot::{Error, Invocation, boot, program};
 pub use variables::{InvalidConfiguration, Problem, Variables};

@@ -124,6 +124,19 @@ impl Variables<'_> {
         parse(&text).map_err(|error| self.problem(name, error.to_string())).ok()
     }
 
+    /// A value that a parser makes of a text, which must be there.
+    pub fn needed<T, E: Display>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.required(name);
+        if text.is_empty() {
+            return None;
+        }
+        parse(&text).map_err(|error| self.problem(name, error.to_string())).ok()
+    }
+
     fn required_that(
         &mut self,
         name: &'static str,

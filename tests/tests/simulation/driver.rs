@@ -37,7 +37,6 @@ const DEAD_VISIBILITY_MS: u64 = 120_000;
 const SWEEP_EVERY_MS: u64 = 60_000;
 /// Long after every deadline, message and pause: what is not done by then never will be.
 const END_MS: u64 = 40 * 60 * 60_000;
-const QUEUES: [Queue; 4] = [Queue::Intake, Queue::Chunks, Queue::Completions, Queue::Folds];
 
 /// A message in a dead-letter queue.
 #[derive(Debug)]
@@ -273,7 +272,7 @@ impl Driver {
     // ---- Deliveries ----------------------------------------------------------------------------------
 
     fn deliver(&mut self) {
-        for queue in QUEUES {
+        for queue in Queue::ALL {
             self.deliver_queue(queue);
         }
         self.deliver_dead();
@@ -290,6 +289,7 @@ impl Driver {
             let body = dead.body.clone();
             let job = match dead.queue {
                 Queue::Chunks => Job::DeadChunk(body),
+                Queue::Launches => unreachable!("nothing is launched"),
                 Queue::Intake => Job::Dead(DeadQueue::Intake, body),
                 Queue::Completions => Job::Dead(DeadQueue::Completions, body),
                 Queue::Folds => Job::Dead(DeadQueue::Folds, body),
@@ -321,6 +321,7 @@ impl Driver {
             let job = match queue {
                 Queue::Intake => Job::Split(bodies[0].clone()),
                 Queue::Chunks => Job::Work(bodies[0].clone()),
+                Queue::Launches => unreachable!("nothing is launched"),
                 Queue::Completions => Job::Track(bodies),
                 Queue::Folds => Job::Merge(bodies[0].clone()),
             };

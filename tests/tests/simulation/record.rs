@@ -159,7 +159,7 @@ impl Record {
             match queue {
                 Queue::Chunks => self.chunk_sent(&decode(&message.body).expect("a message of ours")),
                 Queue::Folds => self.fold_sent(&decode(&message.body).expect("a message of ours")),
-                Queue::Intake | Queue::Completions => {}
+                Queue::Intake | Queue::Launches | Queue::Completions => {}
             }
         }
     }

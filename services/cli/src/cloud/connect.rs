@@ -1,8 +1,10 @@
 //! Where the stack is: what `scripts/stack env` prints, or a deployment's outputs.
 
+use std::sync::Arc;
+
 use anyhow::anyhow;
 use fanfold_aws::{Aws, QueueUrls, Settings};
-use fanfold_ports::Ports;
+use fanfold_ports::{Fleet, Ports};
 
 use crate::Failed;
 
@@ -10,6 +12,8 @@ use crate::Failed;
 pub(crate) struct Stack {
     /// Its services.
     pub(crate) ports: Ports,
+    /// Its clusters, as the table knows them.
+    pub(crate) fleet: Arc<dyn Fleet>,
     /// The bucket that starts runs.
     pub(crate) input_bucket: String,
     /// The bucket of manifests.
@@ -46,7 +50,8 @@ impl Stack {
             let whole_checksum = crate::variable("FANFOLD_S3_WHOLE_CHECKSUM").as_deref() != Some("off");
             let aws = Aws::connect(Settings { endpoint: None, whole_checksum }).await;
             let queues = QueueUrls { intake: Some(intake), ..QueueUrls::default() };
-            work(&Self { ports: aws.ports(table, queues), input_bucket, work_bucket }).await
+            let fleet = Arc::new(aws.ledger(table.clone()));
+            work(&Self { ports: aws.ports(table, queues), fleet, input_bucket, work_bucket }).await
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The commands that speak to a deployed stack.
 
+mod clusters;
 mod connect;
 mod pipelines;
 mod progress;
@@ -12,7 +13,9 @@ use fanfold_ports::ledger::Freshness;
 
 use crate::{
     Failed,
-    arguments::{PipelinesCommand, RunsArguments, ShowArguments, StartArguments, WatchArguments},
+    arguments::{
+        ClustersCommand, PipelinesCommand, RunsArguments, ShowArguments, StartArguments, WatchArguments,
+    },
 };
 
 pub(crate) use connect::Stack;
@@ -40,6 +43,11 @@ pub(crate) fn watch(arguments: &WatchArguments) -> Result<(), Failed> {
 /// Applies, lists or shows pipelines.
 pub(crate) fn pipelines(command: &PipelinesCommand) -> Result<(), Failed> {
     Stack::with(async |stack| pipelines::run(stack, command).await)
+}
+
+/// Applies, lists or drains clusters.
+pub(crate) fn clusters(command: &ClustersCommand) -> Result<(), Failed> {
+    Stack::with(async |stack| clusters::run(stack, command).await)
 }
 
 fn parse(id: &str) -> Result<RunId, Failed> {

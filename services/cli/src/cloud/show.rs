@@ -1,6 +1,8 @@
 //! `fanfold runs` and `fanfold show`.
 
-use fanfold_domain::{ByteRange, ChunkIndex, ObjectName, Run, key, manifest, message::Failure};
+use std::collections::BTreeMap;
+
+use fanfold_domain::{ByteRange, ChunkIndex, Launch, ObjectName, Run, key, manifest, message::Failure};
 use fanfold_ports::{
     ledger::StageId,
     objects::{Pin, ReadError},
@@ -53,8 +55,11 @@ struct FailedChunk {
 /// Prints all that a person would ask of a run.
 pub(super) async fn tell(stack: &Stack, run: &Run, progress: &Progress, json: bool) -> Result<(), Failed> {
     let failed = failed_chunks(stack, run, progress).await?;
+    let launches = stack.fleet.launches(&StageId::of(run)).await?;
     if json {
-        return Ok(say::json(&json!({ "run": run, "progress": progress, "failed_chunks": failed }))?);
+        let shown =
+            json!({ "run": run, "progress": progress, "failed_chunks": failed, "launches": launches });
+        return Ok(say::json(&shown)?);
     }
     let Run { id, state, pipeline, source, output, errors, .. } = run;
     say::line(&format!("run       {id}"))?;
@@ -81,9 +86,33 @@ pub(super) async fn tell(stack: &Stack, run: &Run, progress: &Progress, json: bo
     if sums.bad_records > 0 {
         say::line(&format!("errors    {errors}"))?;
     }
+    tell_launches(&launches)?;
     for FailedChunk { chunk, range, failure } in failed {
         let range = range.map_or_else(String::new, |range| format!(" (bytes {range})"));
         say::line(&format!("failed    chunk {chunk}{range}: {}", failure.reason))?;
+    }
+    Ok(())
+}
+
+/// Which cluster was given how many launches, and what keeps any.
+fn tell_launches(launches: &[Launch]) -> Result<(), Failed> {
+    let mut given: BTreeMap<&str, u32> = BTreeMap::new();
+    for launch in launches {
+        *given.entry(launch.cluster.as_deref().unwrap_or("no cluster yet")).or_default() += 1;
+    }
+    if !given.is_empty() {
+        let given: Vec<String> = given.iter().map(|(cluster, count)| format!("{cluster} {count}")).collect();
+        say::line(&format!("launches  {}", given.join(", ")))?;
+    }
+    // Launches that wait mostly wait for the same.
+    let mut kept: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for launch in launches {
+        if let Some(note) = &launch.note {
+            kept.entry(note).or_default().push(launch.index.to_string());
+        }
+    }
+    for (note, launches) in kept {
+        say::line(&format!("kept      launch {}: {note}", launches.join(", ")))?;
     }
     Ok(())
 }

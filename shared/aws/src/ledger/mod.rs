@@ -8,6 +8,9 @@
 //! | counters of a stage | `root#{run}#{stage}#{generation}` | `count` | `root` |
 //! | failure of a chunk | `failures#{run}#{stage}#{generation}` | the chunk's index, seven digits | `failure` |
 //! | pipeline | `pipeline` | its name | `pipeline` |
+//! | cluster | `cluster` | its name | `fleet` |
+//! | outage of a cluster | `outage` | its name | `fleet` |
+//! | launch | `launches#{run}#{stage}#{generation}` | the launch's index, four digits | `fleet` |
 //!
 //! What is written often has a partition of its own: a partition takes 1,000 write units a second. The
 //! attribute `expires_at` is the table's time to live. Two indexes: `unfinished` (`unfinished` S, `deadline_at`
@@ -19,6 +22,7 @@
 mod conflict;
 mod expression;
 mod failure;
+mod fleet;
 mod group;
 mod item;
 mod lifetime;

@@ -21,6 +21,8 @@ pub struct QueueUrls {
     pub intake: Option<String>,
     /// Of [`Queue::Chunks`].
     pub chunks: Option<String>,
+    /// Of [`Queue::Launches`].
+    pub launches: Option<String>,
     /// Of [`Queue::Completions`].
     pub completions: Option<String>,
     /// Of [`Queue::Folds`].
@@ -32,6 +34,7 @@ impl QueueUrls {
         let url = match queue {
             Queue::Intake => &self.intake,
             Queue::Chunks => &self.chunks,
+            Queue::Launches => &self.launches,
             Queue::Completions => &self.completions,
             Queue::Folds => &self.folds,
         };

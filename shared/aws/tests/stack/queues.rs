@@ -14,7 +14,7 @@ use crate::stack::{Stack, unique};
 pub(crate) async fn under_test(stack: &Stack) -> QueuesUnderTest {
     let client = Client::new(&stack.sdk);
     let mut urls = BTreeMap::new();
-    for queue in [Queue::Intake, Queue::Chunks, Queue::Completions, Queue::Folds] {
+    for queue in Queue::ALL {
         let name = format!("{queue}-{}", unique());
         let made = client.create_queue().queue_name(name).send().await.expect("the queue is made");
         urls.insert(queue, made.queue_url.expect("a queue has a URL"));
@@ -23,6 +23,7 @@ pub(crate) async fn under_test(stack: &Stack) -> QueuesUnderTest {
     let given = QueueUrls {
         intake: url(Queue::Intake),
         chunks: url(Queue::Chunks),
+        launches: url(Queue::Launches),
         completions: url(Queue::Completions),
         folds: url(Queue::Folds),
     };

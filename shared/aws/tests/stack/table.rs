@@ -6,15 +6,24 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
 };
-use fanfold_ports::contract::LedgerUnderTest;
+use fanfold_aws::DynamoLedger;
+use fanfold_ports::contract::{FleetUnderTest, LedgerUnderTest};
 use tokio::sync::OnceCell;
 
 use crate::stack::{Stack, unique};
 
 pub(crate) async fn under_test(stack: &Stack) -> LedgerUnderTest {
+    LedgerUnderTest { ledger: Arc::new(ledger(stack).await), unique: unique() }
+}
+
+pub(crate) async fn fleet_under_test(stack: &Stack) -> FleetUnderTest {
+    FleetUnderTest { fleet: Arc::new(ledger(stack).await), unique: unique() }
+}
+
+async fn ledger(stack: &Stack) -> DynamoLedger {
     static TABLE: OnceCell<String> = OnceCell::const_new();
     let table = TABLE.get_or_init(|| make_table(stack)).await;
-    LedgerUnderTest { ledger: Arc::new(stack.aws.ledger(table)), unique: unique() }
+    stack.aws.ledger(table)
 }
 
 async fn make_table(stack: &Stack) -> String {

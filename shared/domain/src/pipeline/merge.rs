@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::decode::{Fields, Node, Schema, text, text_that};
-use super::mistake::Mistakes;
 use super::process::Process;
 use super::source::Source;
 use super::stage::Stage;
 use super::template::{KeyTemplate, NotATemplate};
+use crate::document::Mistakes;
+use crate::document::decode::{Fields, Node, Schema, text, text_that};
 
 const SCHEMA: Schema = Schema { built: &["bucket", "key", "errors_key", "header"], not_yet: &[] };
 const DEFAULT_KEY: &str = "{key}_Output";

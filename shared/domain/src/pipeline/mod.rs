@@ -19,13 +19,10 @@
 //! Architecture invariant: nothing here knows where a document came from or what time it is; equal texts give
 //! equal pipelines.
 
-mod decode;
+mod eks;
 mod merge;
-mod mistake;
-mod nearest;
 mod on_error;
 mod process;
-mod quantity;
 mod select;
 mod source;
 mod split;
@@ -33,7 +30,6 @@ mod stage;
 mod template;
 #[cfg(test)]
 mod tests;
-mod value;
 
 use std::ops::RangeInclusive;
 
@@ -41,15 +37,18 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value as Json, json};
 
-use decode::{DOCUMENT, Fields, Node, Schema, quantity, text_that};
-use mistake::Mistakes;
-use quantity::{DAY, DURATION, MINUTE};
-use value::Value;
+use crate::{
+    RunId,
+    document::{
+        InvalidDocument, Mistakes,
+        decode::{DOCUMENT, Fields, Node, Schema, quantity, text_that},
+        quantity::{DAY, DURATION, MINUTE},
+        value::{self, Value},
+    },
+};
 
-use crate::RunId;
-
+pub use eks::{Eks, RunOn, Toleration};
 pub use merge::{Merge, MergeHeader};
-pub use mistake::{InvalidPipeline, Mistake};
 pub use on_error::{OnError, SourceChanged, Tolerance};
 pub use process::{Credentials, Process};
 pub use select::select;
@@ -97,18 +96,18 @@ impl Pipeline {
     ///
     /// Anchors, aliases, merge keys (`<<`) and foreign tags are refused, and only `true` and `false` are booleans.
     /// Once the text is well-formed, the error lists every mistake.
-    pub fn parse(text: &str) -> Result<Self, InvalidPipeline> {
+    pub fn parse(text: &str) -> Result<Self, InvalidDocument> {
         if text.len() > MAX_DOCUMENT_BYTES {
-            return Err(refused(format!("{} bytes", text.len()), too_long()));
+            return Err(InvalidDocument::whole(format!("{} bytes", text.len()), too_long()));
         }
-        let value = value::read(text).map_err(|error| refused(error, WELL_FORMED.to_owned()))?;
+        let value = value::read(text).map_err(|error| InvalidDocument::whole(error, WELL_FORMED))?;
         Self::from_document(&value)
     }
 
     /// Parses a document that was read already, such as a part of a request.
-    pub fn from_value(document: &Json) -> Result<Self, InvalidPipeline> {
+    pub fn from_value(document: &Json) -> Result<Self, InvalidDocument> {
         let value = Value::deserialize(document)
-            .map_err(|error| refused(error.to_string(), "a JSON object".to_owned()))?;
+            .map_err(|error| InvalidDocument::whole(error.to_string(), "a JSON object"))?;
         Self::from_document(&value)
     }
 
@@ -137,14 +136,14 @@ impl Pipeline {
         self.merge.errors_key.fill(key, &run.to_string())
     }
 
-    fn from_document(document: &Value) -> Result<Self, InvalidPipeline> {
+    fn from_document(document: &Value) -> Result<Self, InvalidDocument> {
         let mut mistakes = Mistakes::default();
         let node = Node { path: DOCUMENT.to_owned(), value: document };
         let pipeline = Self::decode(&node, &mut mistakes);
         match (pipeline, mistakes.into_error()) {
             (Some(pipeline), None) => pipeline.short_enough(),
             (_, Some(error)) => Err(error),
-            (None, None) => Err(refused("a document".to_owned(), "a pipeline".to_owned())),
+            (None, None) => Err(InvalidDocument::whole("a document".to_owned(), "a pipeline")),
         }
     }
 
@@ -179,17 +178,16 @@ impl Pipeline {
     }
 
     /// Escapes and defaults may make the stored document longer than the text was.
-    fn short_enough(self) -> Result<Self, InvalidPipeline> {
+    fn short_enough(self) -> Result<Self, InvalidDocument> {
         let bytes = self.to_document().to_string().len();
         if bytes > MAX_DOCUMENT_BYTES {
-            return Err(refused(format!("{bytes} bytes as JSON with all defaults"), too_long()));
+            return Err(InvalidDocument::whole(
+                format!("{bytes} bytes as JSON with all defaults"),
+                too_long(),
+            ));
         }
         Ok(self)
     }
-}
-
-fn refused(found: String, allowed: String) -> InvalidPipeline {
-    InvalidPipeline { mistakes: vec![Mistake { path: DOCUMENT.to_owned(), found, allowed }] }
 }
 
 fn too_long() -> String {

@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Value as Json, json};
 
-use super::decode::{Fields, Node, Schema, whole, word};
-use super::mistake::Mistakes;
-use super::value::Value;
+use crate::document::Mistakes;
+use crate::document::decode::{Fields, Node, Schema, whole, word};
+use crate::document::value::Value;
 
 const SCHEMA: Schema =
     Schema { built: &["max_bad_records", "tolerate_failed_chunks", "source_changed"], not_yet: &[] };
@@ -50,6 +50,17 @@ impl Tolerance {
         match self {
             Self::Count(count) => failed <= count,
             Self::Percent(percent) => u128::from(failed) * 100 <= u128::from(chunks) * u128::from(percent),
+        }
+    }
+
+    /// The most failed chunks that a run of `chunks` chunks may have.
+    pub fn most_of(self, chunks: u32) -> u32 {
+        match self {
+            Self::Count(count) => u32::try_from(count).unwrap_or(u32::MAX).min(chunks),
+            Self::Percent(percent) => {
+                let most = u64::from(chunks) * u64::from(percent) / 100;
+                u32::try_from(most).unwrap_or(u32::MAX)
+            }
         }
     }
 

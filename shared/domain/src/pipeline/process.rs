@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::decode::{Fields, Node, Schema, list, text_that, word};
-use super::mistake::Mistakes;
+use crate::document::Mistakes;
+use crate::document::decode::{Fields, Node, Schema, list, text_that, word};
 
 /// The fields of a stage that only a command has.
 const OF_COMMANDS: &[&str] = &["header", "credentials"];

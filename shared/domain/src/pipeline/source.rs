@@ -4,10 +4,10 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Value as Json, json};
 
-use super::decode::{Fields, Node, Schema, flag, quantity, text, text_that, word};
-use super::mistake::Mistakes;
-use super::quantity::{GIB, MIB, SIZE};
 use super::template::MAX_KEY_BYTES;
+use crate::document::Mistakes;
+use crate::document::decode::{Fields, Node, Schema, flag, quantity, text, text_that, word};
+use crate::document::quantity::{GIB, MIB, SIZE};
 
 const SCHEMA: Schema = Schema {
     built: &[

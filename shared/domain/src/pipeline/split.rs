@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Value as Json, json};
 
-use super::decode::{Fields, Node, Schema, quantity, whole, word};
-use super::mistake::Mistakes;
-use super::quantity::{GIB, KIB, MIB, SIZE};
+use crate::document::Mistakes;
+use crate::document::decode::{Fields, Node, Schema, quantity, whole, word};
+use crate::document::quantity::{GIB, KIB, MIB, SIZE};
 
 const SCHEMA: Schema = Schema { built: &["size", "records"], not_yet: &[] };
 

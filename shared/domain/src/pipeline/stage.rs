@@ -4,11 +4,12 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::decode::{Fields, Node, Schema, list, quantity, text_that, whole, word};
-use super::mistake::Mistakes;
+use super::eks::RunOn;
 use super::process::Process;
-use super::quantity::{DURATION, MINUTE, SECOND};
 use super::source::{Format, Source};
+use crate::document::Mistakes;
+use crate::document::decode::{Fields, Node, Schema, list, quantity, text_that, whole};
+use crate::document::quantity::{DAY, DURATION, MINUTE, SECOND};
 
 const SCHEMA: Schema = Schema {
     built: &[
@@ -16,31 +17,26 @@ const SCHEMA: Schema = Schema {
         "run_on",
         "process",
         "command",
+        "image",
         "header",
         "credentials",
         "with",
         "max_concurrency",
         "timeout",
         "retry",
-    ],
-    not_yet: &[
-        "image",
-        "depends",
-        "aggregate",
-        "order",
-        "rate",
         "resources",
         "chunks_per_pod",
-        "idempotent",
         "kubernetes",
     ],
+    not_yet: &["depends", "aggregate", "order", "rate", "idempotent"],
 };
 const RETRY_SCHEMA: Schema = Schema { built: &["attempts", "backoff"], not_yet: &[] };
 
 /// At least 2, as SQS wants of a mapping's maximum concurrency.
 const MAX_CONCURRENCY: RangeInclusive<u32> = 2..=10_000;
 /// A Lambda ends at 15 minutes; the rest is for the part, the completion and the next try's message.
-const TIMEOUT_MS: RangeInclusive<u64> = SECOND..=14 * MINUTE + 30 * SECOND;
+const LAMBDA_TIMEOUT_MS: RangeInclusive<u64> = SECOND..=14 * MINUTE + 30 * SECOND;
+const POD_TIMEOUT_MS: RangeInclusive<u64> = SECOND..=DAY;
 const ATTEMPTS: RangeInclusive<u32> = 1..=10;
 /// SQS delays a message by at most 15 minutes.
 const BACKOFF_MS: RangeInclusive<u64> = 0..=15 * MINUTE;
@@ -52,7 +48,9 @@ pub struct Stage {
     pub name: String,
     /// What is done with a chunk.
     pub process: Process,
-    /// How many chunks may be outstanding at once: the stage's window.
+    /// Where attempts are made.
+    pub run_on: RunOn,
+    /// How many chunks may be outstanding at once: the stage's window, or how many pods it has.
     pub max_concurrency: u32,
     /// How long an attempt may take, in milliseconds.
     pub timeout_ms: u64,
@@ -106,23 +104,28 @@ impl Stage {
     fn decode(node: &Node<'_>, mistakes: &mut Mistakes, source: Option<&Source>) -> Option<Self> {
         let fields = Fields::open(node, &SCHEMA, mistakes)?;
         let name = fields.required("name", NAME, mistakes, |node, m| text_that(node, m, NAME, is_name));
-        fields.optional("run_on", (), mistakes, |node, m| word(node, m, &[("lambda", ())], &["eks"]));
         let process = mistakes.flawless(|m| Process::decode(&fields, &node.path, m));
         if let (Some(process), Some(source)) = (&process, source) {
             check_source(process, source, &fields, mistakes);
         }
+        let run_on = RunOn::decode(&fields, process.as_ref(), mistakes);
         let max_concurrency =
             fields.optional("max_concurrency", 200, mistakes, |node, m| whole(node, m, &MAX_CONCURRENCY));
-        let timeout_ms = fields
-            .optional("timeout", 5 * MINUTE, mistakes, |node, m| quantity(node, m, &DURATION, &TIMEOUT_MS));
+        let timeout_range = match run_on {
+            RunOn::Lambda => LAMBDA_TIMEOUT_MS,
+            RunOn::Eks(_) => POD_TIMEOUT_MS,
+        };
+        let timeout_ms = fields.optional("timeout", 5 * MINUTE, mistakes, |node, m| {
+            quantity(node, m, &DURATION, &timeout_range)
+        });
         let retry = fields.optional("retry", Retry::DEFAULT, mistakes, Retry::decode);
-        Some(Self { name: name?, process: process?, max_concurrency, timeout_ms, retry })
+        Some(Self { name: name?, process: process?, run_on, max_concurrency, timeout_ms, retry })
     }
 
     pub(super) fn to_document(&self) -> Json {
         let mut stage = Map::new();
         stage.insert("name".into(), json!(self.name));
-        stage.insert("run_on".into(), json!("lambda"));
+        self.run_on.write(&mut stage);
         self.process.write(&mut stage);
         stage.insert("max_concurrency".into(), json!(self.max_concurrency));
         stage.insert("timeout".into(), json!(DURATION.format(self.timeout_ms)));

@@ -14,6 +14,8 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a guarantee that does not hold is a panic")]
 
+pub mod clusters;
+pub mod fleet;
 pub mod ledger;
 pub mod objects;
 pub mod queues;
@@ -21,6 +23,8 @@ mod sample;
 
 use std::time::Duration;
 
+pub use clusters::ClustersUnderTest;
+pub use fleet::FleetUnderTest;
 pub use ledger::LedgerUnderTest;
 pub use objects::{ObjectsUnderTest, Rule};
 pub use queues::{QueuesUnderTest, Receiver};
@@ -87,7 +91,13 @@ mod tests {
             include_str!("ledger/groups.rs"),
             include_str!("ledger/folds.rs"),
         ];
-        for files in [&objects[..], &ledger, &[include_str!("queues.rs")]] {
+        for files in [
+            &objects[..],
+            &ledger,
+            &[include_str!("queues.rs")],
+            &[include_str!("fleet.rs")],
+            &[include_str!("clusters.rs")],
+        ] {
             let (defined, listed) = defined_and_listed(files);
             assert!(!defined.is_empty());
             assert_eq!(defined, listed);

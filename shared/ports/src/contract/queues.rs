@@ -81,11 +81,10 @@ pub async fn sending_nothing_is_no_error(t: &QueuesUnderTest) {
 
 /// Each service has its own.
 pub async fn a_message_comes_from_the_queue_it_was_sent_to(t: &QueuesUnderTest) {
-    let queues = [Queue::Intake, Queue::Chunks, Queue::Completions, Queue::Folds];
-    for queue in queues {
+    for queue in Queue::ALL {
         t.send(queue, vec![Outgoing::now(format!("to {queue}"))]).await;
     }
-    for queue in queues {
+    for queue in Queue::ALL {
         t.must_receive(queue, [format!("to {queue}")]).await;
     }
 }

@@ -10,8 +10,10 @@
 //! does.
 
 mod clock;
+mod clusters;
 mod faults;
 mod faulty;
+mod fleet;
 mod invocation;
 mod ledger;
 mod objects;
@@ -24,8 +26,10 @@ use std::sync::Arc;
 use crate::Ports;
 
 pub use clock::{MEMORY_EPOCH, MemoryClock};
+pub use clusters::{MemoryClusters, MemoryJob};
 pub use faults::{Dealt, Faults, Outcome, Rates};
 pub use faulty::Faulty;
+pub use fleet::MemoryFleet;
 pub use invocation::Invocation;
 pub use ledger::MemoryLedger;
 pub use objects::{MemoryObjects, STREAM_PIECE_BYTES};
@@ -44,6 +48,8 @@ pub struct MemoryWorld {
     pub queues: Arc<MemoryQueues>,
     /// The users' tables, of the key that the stack's own table of orders has.
     pub tables: Arc<MemoryTables>,
+    /// Clusters as they were declared, and launches.
+    pub fleet: Arc<MemoryFleet>,
     /// Time and chance.
     pub clock: MemoryClock,
     /// What goes wrong.
@@ -58,6 +64,7 @@ impl MemoryWorld {
             ledger: Arc::default(),
             queues: Arc::new(MemoryQueues::new(clock.clone())),
             tables: Arc::new(MemoryTables::keyed(&["orderid", "confirmationid"])),
+            fleet: Arc::default(),
             clock,
             faults,
         }

@@ -5,7 +5,7 @@ mod refused;
 mod round_trip;
 mod sections;
 
-use super::{InvalidPipeline, Pipeline};
+use super::{InvalidDocument, Pipeline};
 use crate::RunId;
 
 /// A sound document with every section, to be spoilt by tests.
@@ -34,7 +34,7 @@ fn run() -> RunId {
 
 /// The mistakes of a document, one a line; nothing if there is none.
 fn mistakes(text: &str) -> String {
-    Pipeline::parse(text).err().map(|error: InvalidPipeline| error.to_string()).unwrap_or_default()
+    Pipeline::parse(text).err().map(|error: InvalidDocument| error.to_string()).unwrap_or_default()
 }
 
 /// A document of the smallest sections, with other sections in their place.

@@ -13,7 +13,7 @@ fan_out:  distributed-map
 deadline: 90d
 stages:
   - name: scan
-    run_on: eks
+    run_on: aks
     procces: orders
     max_concurrency: 1
     retry: { attempts: "3", backoff: 2 }
@@ -34,10 +34,10 @@ split: found both size and records; allowed: exactly one of size, records
 fan_out: found "distributed-map"; allowed: sqs (`distributed-map` is not yet built)
 deadline: found "90d"; allowed: a duration from 1m to 13d, in ms, s, m, h, d
 stages[1]: found a mapping; allowed: nothing: more than one stage is not yet built
-stages[0].procces: found an unknown field; allowed: name, run_on, process, command, header, credentials, with, max_concurrency, timeout, retry (did you mean `process`?)
+stages[0].procces: found an unknown field; allowed: name, run_on, process, command, image, header, credentials, with, max_concurrency, timeout, retry, resources, chunks_per_pod, kubernetes (did you mean `process`?)
 stages[0].name: found "scan"; allowed: 1 to 32 of a-z, 0-9, `-`, but not `scan`
-stages[0].run_on: found "eks"; allowed: lambda (`eks` is not yet built)
 stages[0]: found neither process nor command; allowed: exactly one of process, command
+stages[0].run_on: found "aks"; allowed: lambda, eks (did you mean `eks`?)
 stages[0].max_concurrency: found the number 1; allowed: a whole number from 2 to 10000
 stages[0].retry.attempts: found "3"; allowed: a whole number from 1 to 10 (not in quotes)
 stages[0].retry.backoff: found the number 2; allowed: a duration from 0ms to 15m, in ms, s, m, h, d (did you mean 2s?)

@@ -50,13 +50,49 @@ fn process(source: &Source) -> BoxedStrategy<Process> {
     }
 }
 
+/// Pods of a stage; an image only for a command.
+fn run_on(is_command: bool) -> BoxedStrategy<RunOn> {
+    let image = if is_command { of("[a-z0-9./:-]{1,40}").boxed() } else { Just(None).boxed() };
+    let name = "[a-z]([a-z0-9-]{0,20}[a-z0-9])?";
+    let effect = prop_oneof![Just("NoSchedule"), Just("PreferNoSchedule"), Just("NoExecute")];
+    let toleration = (of("[a-z./]{1,20}"), of("[a-z]{1,9}"), of(effect))
+        .prop_map(|(key, value, effect)| Toleration { key, value, effect });
+    let node_selector = proptest::collection::btree_map("[a-z./]{1,20}", "[a-z]{0,9}", 0..3);
+    let pods = (image, 10u32..=256_000, (32u64 << 20)..=1 << 40, of(1u32..=1_000));
+    let kubernetes = (name, name, node_selector, vec(toleration, 0..3), 1u32..=4_000_000_000);
+    let eks = (pods, kubernetes).prop_map(
+        |(
+            (image, cpu_millis, memory_bytes, chunks_per_pod),
+            (queue, service_account, node_selector, tolerations, run_as_user),
+        )| {
+            RunOn::Eks(Box::new(Eks {
+                image,
+                cpu_millis,
+                memory_bytes,
+                chunks_per_pod,
+                queue,
+                service_account,
+                node_selector,
+                tolerations,
+                run_as_user,
+            }))
+        },
+    );
+    prop_oneof![Just(RunOn::Lambda), eks].boxed()
+}
+
 fn stage(source: &Source) -> impl Strategy<Value = Stage> + use<> {
     let retry = (1u32..=10, 0u64..=900_000).prop_map(|(attempts, backoff_ms)| Retry { attempts, backoff_ms });
     let name = "[a-z0-9-]{1,32}".prop_filter("scan is reserved", |name| name != "scan");
-    (name, process(source), 2u32..=10_000, 1_000u64..=870_000, retry).prop_map(
-        |(name, process, max_concurrency, timeout_ms, retry)| Stage {
+    let process = process(source).prop_flat_map(|process| {
+        let run_on = run_on(matches!(process, Process::Command { .. }));
+        (Just(process), run_on)
+    });
+    (name, process, 2u32..=10_000, 1_000u64..=870_000, retry).prop_map(
+        |(name, (process, run_on), max_concurrency, timeout_ms, retry)| Stage {
             name,
             process,
+            run_on,
             max_concurrency,
             timeout_ms,
             retry,

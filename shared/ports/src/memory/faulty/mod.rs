@@ -1,5 +1,7 @@
 //! Ports that fail by plan, in front of ports that do not.
 
+mod clusters;
+mod fleet;
 mod ledger;
 mod objects;
 mod queues;

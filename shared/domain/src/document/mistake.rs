@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::value::Value;
 
-/// What is wrong at one place of a pipeline document.
+/// What is wrong at one place of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// Where: `stages[0].retry.attempts`; `(document)` for the document as a whole.
@@ -24,9 +24,17 @@ impl fmt::Display for Mistake {
 /// A refused document with all of its mistakes, at least one; displayed one a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(.mistakes))]
-pub struct InvalidPipeline {
+pub struct InvalidDocument {
     /// The mistakes, in the order of the schema.
     pub mistakes: Vec<Mistake>,
+}
+
+impl InvalidDocument {
+    /// A refusal of the document as a whole.
+    pub(crate) fn whole(found: String, allowed: impl Into<String>) -> Self {
+        let path = super::decode::DOCUMENT.to_owned();
+        Self { mistakes: vec![Mistake { path, found, allowed: allowed.into() }] }
+    }
 }
 
 fn lines(mistakes: &[Mistake]) -> String {
@@ -35,10 +43,10 @@ fn lines(mistakes: &[Mistake]) -> String {
 
 /// Collects mistakes while a document is decoded.
 #[derive(Debug, Default)]
-pub(super) struct Mistakes(Vec<Mistake>);
+pub(crate) struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         path: impl Into<String>,
         found: impl Into<String>,
@@ -49,14 +57,14 @@ impl Mistakes {
 
     /// Runs `decode` and gives its result only if it added no mistake, so that what is compared with other
     /// fields later is what the user wrote, not a placeholder.
-    pub(super) fn flawless<T>(&mut self, decode: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+    pub(crate) fn flawless<T>(&mut self, decode: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let before = self.0.len();
         decode(self).filter(|_| self.0.len() == before)
     }
 
     /// The error, if there is any mistake.
-    pub(super) fn into_error(self) -> Option<InvalidPipeline> {
-        (!self.0.is_empty()).then_some(InvalidPipeline { mistakes: self.0 })
+    pub(crate) fn into_error(self) -> Option<InvalidDocument> {
+        (!self.0.is_empty()).then_some(InvalidDocument { mistakes: self.0 })
     }
 }
 
@@ -64,7 +72,7 @@ impl Mistakes {
 const EXCERPT_CHARS: usize = 60;
 
 /// A value as a mistake names it.
-pub(super) fn describe(value: &Value) -> String {
+pub(crate) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "nothing (null)".into(),
         Value::Bool(flag) => flag.to_string(),
@@ -77,7 +85,7 @@ pub(super) fn describe(value: &Value) -> String {
 }
 
 /// A text in quotes, escaped, cut to a readable length.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     if text.chars().count() <= EXCERPT_CHARS {
         return format!("{text:?}");
     }

@@ -11,20 +11,20 @@ use super::quantity::Kind;
 use super::value::Value;
 
 /// The path of the document as a whole.
-pub(super) const DOCUMENT: &str = "(document)";
+pub(crate) const DOCUMENT: &str = "(document)";
 
 static NO_FIELDS: Value = Value::Map(Vec::new());
 
 /// A value of the document and where it stands.
 #[derive(Debug, Clone)]
-pub(super) struct Node<'a> {
-    pub(super) path: String,
-    pub(super) value: &'a Value,
+pub(crate) struct Node<'a> {
+    pub(crate) path: String,
+    pub(crate) value: &'a Value,
 }
 
 impl Node<'_> {
     /// Adds the mistake that this value is not what is allowed, and gives nothing.
-    pub(super) fn refuse<T>(&self, mistakes: &mut Mistakes, allowed: impl Into<String>) -> Option<T> {
+    pub(crate) fn refuse<T>(&self, mistakes: &mut Mistakes, allowed: impl Into<String>) -> Option<T> {
         mistakes.add(&self.path, describe(self.value), allowed);
         None
     }
@@ -32,23 +32,23 @@ impl Node<'_> {
 
 /// The fields that a mapping may have.
 #[derive(Debug)]
-pub(super) struct Schema {
+pub(crate) struct Schema {
     /// Fields that are built.
-    pub(super) built: &'static [&'static str],
+    pub(crate) built: &'static [&'static str],
     /// Fields of the fixed schema that are not built yet.
-    pub(super) not_yet: &'static [&'static str],
+    pub(crate) not_yet: &'static [&'static str],
 }
 
 /// The fields of a mapping.
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     path: String,
     entries: &'a [(String, Value)],
 }
 
 impl<'a> Fields<'a> {
     /// Opens a mapping; fields that are unknown, repeated or not built yet are mistakes at once.
-    pub(super) fn open(node: &Node<'a>, schema: &Schema, mistakes: &mut Mistakes) -> Option<Self> {
+    pub(crate) fn open(node: &Node<'a>, schema: &Schema, mistakes: &mut Mistakes) -> Option<Self> {
         let Value::Map(entries) = node.value else {
             return node.refuse(mistakes, format!("a mapping of {}", schema.built.join(", ")));
         };
@@ -67,23 +67,23 @@ impl<'a> Fields<'a> {
     }
 
     /// The field, if it is there.
-    pub(super) fn get(&self, name: &str) -> Option<Node<'a>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Node<'a>> {
         let (_, value) = self.entries.iter().find(|(known, _)| known == name)?;
         Some(Node { path: self.path_of(name), value })
     }
 
     /// The field, or an empty mapping in its place.
-    pub(super) fn section(&self, name: &str) -> Node<'a> {
+    pub(crate) fn section(&self, name: &str) -> Node<'a> {
         self.get(name).unwrap_or_else(|| Node { path: self.path_of(name), value: &NO_FIELDS })
     }
 
     /// Whether any of the fields is there.
-    pub(super) fn has_any(&self, names: &[&str]) -> bool {
+    pub(crate) fn has_any(&self, names: &[&str]) -> bool {
         self.entries.iter().any(|(name, _)| names.contains(&name.as_str()))
     }
 
     /// Decodes a field that must be there.
-    pub(super) fn required<T>(
+    pub(crate) fn required<T>(
         &self,
         name: &str,
         allowed: &str,
@@ -99,7 +99,7 @@ impl<'a> Fields<'a> {
 
     /// Decodes a field that may be left out. The default also stands in for a mistake, which
     /// [`Mistakes::flawless`] hides from later checks.
-    pub(super) fn optional<T>(
+    pub(crate) fn optional<T>(
         &self,
         name: &str,
         default: T,
@@ -110,14 +110,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Adds a mistake for each of the fields that is there though it says nothing here, as `delimiter` of `lines`.
-    pub(super) fn refuse_all(&self, names: &[&str], allowed: &str, mistakes: &mut Mistakes) {
+    pub(crate) fn refuse_all(&self, names: &[&str], allowed: &str, mistakes: &mut Mistakes) {
         for node in names.iter().filter_map(|name| self.get(name)) {
             node.refuse::<()>(mistakes, allowed);
         }
     }
 
     /// The path of a field of this mapping.
-    pub(super) fn path_of(&self, name: &str) -> String {
+    pub(crate) fn path_of(&self, name: &str) -> String {
         let plain = !name.is_empty()
             && name.len() <= 60
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
@@ -142,7 +142,7 @@ impl Schema {
 }
 
 /// Decodes a text; what it may say is the caller's to check.
-pub(super) fn text<'a>(node: &Node<'a>, mistakes: &mut Mistakes, allowed: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(node: &Node<'a>, mistakes: &mut Mistakes, allowed: &str) -> Option<&'a str> {
     match node.value {
         Value::Text(text) => Some(text),
         Value::Integer(_) | Value::Float(_) | Value::Bool(_) => {
@@ -153,7 +153,7 @@ pub(super) fn text<'a>(node: &Node<'a>, mistakes: &mut Mistakes, allowed: &str) 
 }
 
 /// Decodes a text that `fits`.
-pub(super) fn text_that(
+pub(crate) fn text_that(
     node: &Node<'_>,
     mistakes: &mut Mistakes,
     allowed: &str,
@@ -164,7 +164,7 @@ pub(super) fn text_that(
 }
 
 /// Decodes `true` or `false`.
-pub(super) fn flag(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<bool> {
+pub(crate) fn flag(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<bool> {
     match node.value {
         Value::Bool(flag) => Some(*flag),
         _ => node.refuse(mistakes, "true or false"),
@@ -172,7 +172,7 @@ pub(super) fn flag(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<bool> {
 }
 
 /// Decodes a whole number in the range.
-pub(super) fn whole<N>(node: &Node<'_>, mistakes: &mut Mistakes, range: &RangeInclusive<N>) -> Option<N>
+pub(crate) fn whole<N>(node: &Node<'_>, mistakes: &mut Mistakes, range: &RangeInclusive<N>) -> Option<N>
 where
     N: Copy + PartialOrd + fmt::Display + TryFrom<i128>,
 {
@@ -190,7 +190,7 @@ where
 }
 
 /// Decodes a size or a duration in the range.
-pub(super) fn quantity(
+pub(crate) fn quantity(
     node: &Node<'_>,
     mistakes: &mut Mistakes,
     kind: &Kind,
@@ -213,7 +213,7 @@ pub(super) fn quantity(
 }
 
 /// Decodes one of some words; `not_yet` are words of the fixed schema that are not built yet.
-pub(super) fn word<T: Clone>(
+pub(crate) fn word<T: Clone>(
     node: &Node<'_>,
     mistakes: &mut Mistakes,
     built: &[(&str, T)],
@@ -235,7 +235,7 @@ pub(super) fn word<T: Clone>(
 }
 
 /// The items of a list, each with its path.
-pub(super) fn list<'a>(node: &Node<'a>, mistakes: &mut Mistakes, allowed: &str) -> Option<Vec<Node<'a>>> {
+pub(crate) fn list<'a>(node: &Node<'a>, mistakes: &mut Mistakes, allowed: &str) -> Option<Vec<Node<'a>>> {
     let Value::List(items) = node.value else {
         return node.refuse(mistakes, allowed);
     };

@@ -4,7 +4,7 @@
 const LONGEST_BYTES: usize = 40;
 
 /// The known word that at most two edits (a third of a short word) turn the given one into, whatever the case.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST_BYTES {
         return None;
     }

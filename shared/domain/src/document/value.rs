@@ -8,7 +8,7 @@ use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
 
 /// A YAML or JSON value. Unlike `serde_json::Value` it keeps repeated keys, so that they can be refused by name.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Integer(i128),
@@ -21,9 +21,9 @@ pub(super) enum Value {
 /// Reads JSON or YAML.
 ///
 /// JSON is tried first, for what YAML reads otherwise (surrogate pairs in escapes). Anchors, aliases, merge keys
-/// and foreign tags are refused: no pipeline needs them, and an alias makes a short text long. Only `true` and
+/// and foreign tags are refused: nobody needs them, and an alias makes a short text long. Only `true` and
 /// `false` are booleans.
-pub(super) fn read(text: &str) -> Result<Value, String> {
+pub(crate) fn read(text: &str) -> Result<Value, String> {
     if text.trim_start().starts_with('{')
         && let Ok(value) = serde_json::from_str(text)
     {

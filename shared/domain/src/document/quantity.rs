@@ -3,25 +3,25 @@
 use std::ops::RangeInclusive;
 
 /// One KiB, in bytes.
-pub(super) const KIB: u64 = 1 << 10;
+pub(crate) const KIB: u64 = 1 << 10;
 /// One MiB, in bytes.
-pub(super) const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 /// One GiB, in bytes.
-pub(super) const GIB: u64 = 1 << 30;
+pub(crate) const GIB: u64 = 1 << 30;
 /// One second, in milliseconds.
-pub(super) const SECOND: u64 = 1_000;
+pub(crate) const SECOND: u64 = 1_000;
 /// One minute, in milliseconds.
-pub(super) const MINUTE: u64 = 60 * SECOND;
+pub(crate) const MINUTE: u64 = 60 * SECOND;
 /// One hour, in milliseconds.
-pub(super) const HOUR: u64 = 60 * MINUTE;
+pub(crate) const HOUR: u64 = 60 * MINUTE;
 /// One day, in milliseconds.
-pub(super) const DAY: u64 = 24 * HOUR;
+pub(crate) const DAY: u64 = 24 * HOUR;
 
 /// What a quantity measures, and the units it is written in.
 #[derive(Debug)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     /// `a size`, as a mistake says it.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Units with their worth, the smallest first.
     units: &'static [(&'static str, u64)],
     /// What people write instead of a unit, in lower case.
@@ -29,7 +29,7 @@ pub(super) struct Kind {
 }
 
 /// Sizes, in bytes. Powers of 1,024 only: KB and MB mean one thing to some and another to others.
-pub(super) static SIZE: Kind = Kind {
+pub(crate) static SIZE: Kind = Kind {
     name: "a size",
     units: &[("B", 1), ("KiB", KIB), ("MiB", MIB), ("GiB", GIB), ("TiB", 1 << 40)],
     slips: &[
@@ -57,7 +57,7 @@ pub(super) static SIZE: Kind = Kind {
 };
 
 /// Durations, in milliseconds.
-pub(super) static DURATION: Kind = Kind {
+pub(crate) static DURATION: Kind = Kind {
     name: "a duration",
     units: &[("ms", 1), ("s", SECOND), ("m", MINUTE), ("h", HOUR), ("d", DAY)],
     slips: &[
@@ -87,21 +87,21 @@ pub(super) static DURATION: Kind = Kind {
 
 impl Kind {
     /// The quantity in the smallest unit, at most `u64::MAX`; none if the text is no whole number and unit.
-    pub(super) fn parse(&self, text: &str) -> Option<u64> {
+    pub(crate) fn parse(&self, text: &str) -> Option<u64> {
         let (digits, unit) = split(text)?;
         let (_, worth) = self.units.iter().find(|(name, _)| *name == unit)?;
         Some(digits.saturating_mul(*worth))
     }
 
     /// The shortest way to write a quantity: a whole number of the largest unit that divides it.
-    pub(super) fn format(&self, quantity: u64) -> String {
+    pub(crate) fn format(&self, quantity: u64) -> String {
         let fits = |(_, worth): &&(&str, u64)| quantity >= *worth && quantity.is_multiple_of(*worth);
         let (unit, worth) = self.units.iter().rev().find(fits).unwrap_or(&self.units[0]);
         format!("{}{unit}", quantity / worth)
     }
 
     /// What the writer of an unreadable text probably meant.
-    pub(super) fn guess(&self, text: &str) -> Option<String> {
+    pub(crate) fn guess(&self, text: &str) -> Option<String> {
         let (digits, unit) = split(text.trim())?;
         let unit = unit.trim().to_lowercase();
         let (_, meant) = self.slips.iter().find(|(slip, _)| *slip == unit)?;
@@ -109,7 +109,7 @@ impl Kind {
     }
 
     /// What is allowed, for a mistake: `a size from 1KiB to 5GiB, in B, KiB, MiB, GiB, TiB`.
-    pub(super) fn allowed(&self, range: &RangeInclusive<u64>) -> String {
+    pub(crate) fn allowed(&self, range: &RangeInclusive<u64>) -> String {
         let units: Vec<_> = self.units.iter().map(|(name, _)| *name).collect();
         let (least, most) = (self.format(*range.start()), self.format(*range.end()));
         format!("{} from {least} to {most}, in {}", self.name, units.join(", "))

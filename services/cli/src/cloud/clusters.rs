@@ -1,0 +1,64 @@
+//! `fanfold clusters`: what the table knows of them.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, anyhow};
+use fanfold_domain::cluster::Cluster;
+use serde_json::json;
+
+use super::Stack;
+use crate::{Failed, arguments::ClustersCommand, say};
+
+pub(super) async fn run(stack: &Stack, command: &ClustersCommand) -> Result<(), Failed> {
+    match command {
+        ClustersCommand::Apply { files } => {
+            // All are read before any is applied, so that a wrong one leaves nothing half-done.
+            let clusters: Vec<_> = files.iter().map(|file| read_cluster(file)).collect::<Result<_, _>>()?;
+            for cluster in clusters {
+                stack.fleet.put_cluster(&cluster).await?;
+                say::line(&format!("{} has weight {}", cluster.name, cluster.weight))?;
+            }
+            Ok(())
+        }
+        ClustersCommand::List { json } => list(stack, *json).await,
+        ClustersCommand::Drain { name } => {
+            let cluster = stack.fleet.clusters().await?.into_iter().find(|cluster| cluster.name == *name);
+            let cluster = cluster.ok_or_else(|| anyhow!("there is no cluster {name:?} in the table"))?;
+            stack.fleet.put_cluster(&Cluster { weight: 0, ..cluster }).await?;
+            say::line(&format!("{name} is given no more launches; what runs there ends there"))?;
+            Ok(())
+        }
+    }
+}
+
+async fn list(stack: &Stack, json: bool) -> Result<(), Failed> {
+    let outages = stack.fleet.outages().await?;
+    let now = stack.ports.clock.now();
+    for cluster in stack.fleet.clusters().await? {
+        let outage = outages.get(&cluster.name);
+        if json {
+            say::json(&json!({ "cluster": cluster, "outage": outage }))?;
+            continue;
+        }
+        let Cluster { name, eks, region, weight, queues, max_pods, .. } = &cluster;
+        let how = match outage {
+            Some(outage) if outage.leaves_out(now) => {
+                let left_s = outage.until.ms_since(now).div_ceil(1_000);
+                format!("left out for {left_s} s more: {}", outage.reason)
+            }
+            Some(outage) => format!("failed when it was last asked: {}", outage.reason),
+            None if *weight == 0 => "drained".to_owned(),
+            None => "taken".to_owned(),
+        };
+        let queues = queues.join(",");
+        say::line(&format!(
+            "{name:<16}  {eks} in {region}, weight {weight}, queues {queues}, at most {max_pods} pods: {how}"
+        ))?;
+    }
+    Ok(())
+}
+
+fn read_cluster(file: &Path) -> Result<Cluster, Failed> {
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string()).map_err(Failed::Usage)?;
+    Cluster::parse(&text).map_err(|error| Failed::Usage(anyhow!("{} is refused:\n{error}", file.display())))
+}

@@ -1,0 +1,69 @@
+//! The launcher as a Lambda.
+
+use std::{process::ExitCode, sync::Arc};
+
+use fanfold_aws::{Aws, QueueUrls, Settings};
+use fanfold_eks::EksClusters;
+use fanfold_launcher::{Launcher, spec::Surroundings};
+use fanfold_lifecycle::RunCache;
+use fanfold_ports::KubePorts;
+use fanfold_runtime::{
+    Variables, boot,
+    config::{
+        FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
+        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
+    },
+    sqs::{Delivery, SqsEvent, run_batch},
+};
+
+struct Config {
+    aws: Settings,
+    table: String,
+    launches: String,
+    completions: String,
+    work_bucket: String,
+}
+
+fn read(variables: &mut Variables<'_>) -> Config {
+    Config {
+        aws: Settings { endpoint: None, whole_checksum: variables.switch(FANFOLD_S3_WHOLE_CHECKSUM, true) },
+        table: variables.required(FANFOLD_LEDGER_TABLE),
+        launches: variables.url(FANFOLD_LAUNCHES_QUEUE_URL),
+        completions: variables.url(FANFOLD_COMPLETIONS_QUEUE_URL),
+        work_bucket: variables.required(FANFOLD_WORK_BUCKET),
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    boot(async {
+        let Config { aws: settings, table, launches, completions, work_bucket } =
+            Variables::from_environment(Function::Launcher, read)?;
+        let whole_checksum = settings.whole_checksum;
+        let aws = Aws::connect(settings).await;
+        let queues = QueueUrls {
+            launches: Some(launches),
+            completions: Some(completions.clone()),
+            ..QueueUrls::default()
+        };
+        let surroundings = Surroundings {
+            region: aws.region().ok_or("AWS_REGION is not set")?,
+            ledger_table: table.clone(),
+            work_bucket,
+            completions_queue_url: completions,
+            whole_checksum,
+        };
+        let clusters = Arc::new(EksClusters::connect().await);
+        let kube = KubePorts { fleet: Arc::new(aws.ledger(table.clone())), clusters };
+        let ports = aws.ports(table, queues);
+        let launcher = Arc::new(Launcher { ports, kube, surroundings, runs: RunCache::default() });
+        Ok(move |event: SqsEvent, _| {
+            let launcher = launcher.clone();
+            async move {
+                let handle = async |message: Delivery| launcher.handle(&message.body).await;
+                Ok(run_batch(event, 1, handle).await?)
+            }
+        })
+    })
+    .await
+}

@@ -1,0 +1,403 @@
+//! One look at the Jobs of live runs: what failed in them without a word, what vanished, what waits and why.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fanfold_domain::{
+    ChunkIndex, ChunkSet, Grouping, Launch, LaunchIndex, Outage, Run, RunId, RunState,
+    cluster::Cluster,
+    launch::StageName,
+    message::{self, ChunkEnd, Completion, Failure, LaunchMessage, encode},
+    pipeline::RunOn,
+};
+use fanfold_engine::chunk::end_by_part;
+use fanfold_lifecycle::unmarked;
+use fanfold_ports::{
+    KubePorts, PortError, Ports, Queue,
+    clusters::{
+        CHUNKS, CHUNKS_PER_POD, ClusterError, KubeJobEnd, KubeJobState, KubePod, LAUNCH, LAUNCH_GENERATION,
+        RUN,
+    },
+    ledger::{Freshness, Saved, StageId},
+    queues::Outgoing,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::{SweeperError, trouble};
+
+/// Clusters asked, and parts looked for, at once.
+const AT_ONCE: usize = 16;
+/// Runs looked at.
+const MOST_RUNS: usize = 200;
+/// Jobs of nobody that are deleted in one look.
+const MOST_DELETIONS: usize = 50;
+/// Lines of a failed pod's log that are shown.
+const LOG_LINES: u32 = 5;
+/// Longer than a launch's message may be on its way.
+const LOST_MS: u64 = 15 * 60_000;
+/// Longer than a list of Jobs lags behind a creation, and than a completion is on its way.
+const SETTLED_MS: u64 = 60_000;
+/// How long what hardly passes is waited for.
+const PATIENCE_MS: u64 = 90_000;
+
+/// The watcher of Jobs: a part of the sweeper.
+pub struct Watcher {
+    /// The world.
+    pub ports: Ports,
+    /// The clusters, and what is known of them.
+    pub kube: KubePorts,
+    /// The bucket of parts.
+    pub work_bucket: String,
+}
+
+/// What the clusters answered.
+struct Sight {
+    clusters: Vec<Cluster>,
+    outages: BTreeMap<String, Outage>,
+    /// The Jobs of each cluster that answered.
+    jobs: BTreeMap<String, Vec<KubeJobState>>,
+}
+
+/// A run that is under way on clusters.
+struct Task {
+    run: Run,
+    stage: StageId,
+    grouping: Grouping,
+    launches: Vec<Launch>,
+}
+
+impl Watcher {
+    /// Looks once at the Jobs of all runs that are under way on clusters.
+    ///
+    /// # Errors
+    /// Something failed for some launches; the others were looked at.
+    pub async fn watch(&self) -> Result<(), SweeperError> {
+        let tasks = self.tasks().await?;
+        let clusters = self.kube.fleet.clusters().await?;
+        if clusters.is_empty() && tasks.is_empty() {
+            return Ok(());
+        }
+        let sight = self.ask(clusters).await?;
+        let mut failed = None;
+        for task in &tasks {
+            for launch in &task.launches {
+                if let Err(error) = self.look(task, launch, &sight).await {
+                    tracing::error!(run_id = %task.run.id, launch = launch.index.0, %error, "launch could not be looked at");
+                    failed = Some(error);
+                }
+            }
+        }
+        self.delete_nobodys(&tasks, &sight).await?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn tasks(&self) -> Result<Vec<Task>, SweeperError> {
+        let mut tasks = Vec::new();
+        for id in self.ports.ledger.unfinished_runs(MOST_RUNS).await? {
+            let Some(run) = self.ports.ledger.run(&id, Freshness::Consistent).await? else { continue };
+            let is_on_clusters = matches!(run.stage().run_on, RunOn::Eks(_));
+            let is_under_way = matches!(run.state, RunState::Planning | RunState::Running);
+            let Some(plan) = run.plan.as_ref().filter(|_| is_on_clusters && is_under_way) else { continue };
+            let (stage, grouping) = (StageId::of(&run), plan.grouping);
+            let launches = self.kube.fleet.launches(&stage).await?;
+            tasks.push(Task { run, stage, grouping, launches });
+        }
+        Ok(tasks)
+    }
+
+    /// Asks every cluster for its Jobs, but those that are left out now.
+    async fn ask(&self, clusters: Vec<Cluster>) -> Result<Sight, SweeperError> {
+        let mut outages = self.kube.fleet.outages().await?;
+        let now = self.ports.clock.now();
+        let asked =
+            clusters.iter().filter(|cluster| !outages.get(&cluster.name).is_some_and(|o| o.leaves_out(now)));
+        let answers: Vec<(&Cluster, Result<Vec<KubeJobState>, ClusterError>)> = stream::iter(asked)
+            .map(|cluster| async move { (cluster, self.kube.clusters.jobs(cluster).await) })
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let mut jobs = BTreeMap::new();
+        for (cluster, answer) in answers {
+            let before = outages.get(&cluster.name);
+            match answer {
+                Ok(list) => {
+                    if before.is_some() {
+                        self.kube.fleet.note_outage(&cluster.name, None).await?;
+                        outages.remove(&cluster.name);
+                    }
+                    jobs.insert(cluster.name.clone(), list);
+                }
+                Err(error) => {
+                    tracing::warn!(cluster = cluster.name, %error, "cluster does not tell its Jobs");
+                    let now = self.ports.clock.now();
+                    let outage = Outage::after(before, now, message::truncate(error.detail));
+                    self.kube.fleet.note_outage(&cluster.name, Some(&outage)).await?;
+                    outages.insert(cluster.name.clone(), outage);
+                }
+            }
+        }
+        Ok(Sight { clusters, outages, jobs })
+    }
+
+    /// Looks at one launch, and does what it needs.
+    async fn look(&self, task: &Task, launch: &Launch, sight: &Sight) -> Result<(), SweeperError> {
+        let now = self.ports.clock.now();
+        let is_old = |ms| now.ms_since(launch.placed_at) >= ms;
+        let Some(name) = launch.cluster.as_ref().filter(|_| launch.is_created) else {
+            // Its message is on its way, or was lost.
+            return if is_old(LOST_MS) { self.send_again(task, launch).await } else { Ok(()) };
+        };
+        let Some(cluster) = sight.clusters.iter().find(|cluster| cluster.name == *name) else {
+            return self.launch_anew(task, launch, format!("cluster {name} is declared no more")).await;
+        };
+        let Some(jobs) = sight.jobs.get(name) else {
+            let outage = sight.outages.get(name);
+            return match outage.filter(|outage| outage.gives_up(now)) {
+                Some(outage) => {
+                    self.launch_anew(task, launch, format!("cluster {name}: {}", outage.reason)).await
+                }
+                None => Ok(()),
+            };
+        };
+        let job_name = launch.job_name(&StageName::of(&task.run));
+        match jobs.iter().find(|job| job.name == job_name) {
+            Some(job) => self.look_at_job(task, launch, cluster, job).await,
+            None if is_old(SETTLED_MS) => {
+                self.launch_anew(task, launch, format!("its Job {job_name} is gone from cluster {name}"))
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn look_at_job(
+        &self,
+        task: &Task,
+        launch: &Launch,
+        cluster: &Cluster,
+        job: &KubeJobState,
+    ) -> Result<(), SweeperError> {
+        let failed: ChunkSet = job.failed_indexes.iter().flat_map(|index| chunks_of(job, *index)).collect();
+        let failed = self.unmarked(task, &failed).await?;
+        if !failed.is_empty() {
+            self.fail_indexes(task, cluster, job, &failed).await?;
+        }
+        match &job.end {
+            None => self.look_at_pending(task, launch, cluster, job).await,
+            Some(KubeJobEnd::Failed { reason, message }) => {
+                let told: BTreeSet<_> = failed.iter().collect();
+                let left = self.unmarked(task, &launch.chunks).await?;
+                let left = left.iter().filter(|chunk| !told.contains(chunk)).collect();
+                let reason = format!("its Job {} on cluster {}: {reason}: {message}", job.name, cluster.name);
+                self.fail_chunks(task, &left, &reason).await
+            }
+            Some(KubeJobEnd::Complete) => {
+                // Completions may be on their way still.
+                let note = format!("its Job {} on cluster {} is complete", job.name, cluster.name);
+                if self.keep(task, launch, note.clone()).await? < SETTLED_MS {
+                    return Ok(());
+                }
+                self.launch_anew(task, launch, format!("{note}, and not all of it was told")).await
+            }
+        }
+    }
+
+    /// Tells what keeps pods from running, and ends a launch that will hardly begin.
+    async fn look_at_pending(
+        &self,
+        task: &Task,
+        launch: &Launch,
+        cluster: &Cluster,
+        job: &KubeJobState,
+    ) -> Result<(), SweeperError> {
+        let has_no_pod = job.active == 0 && self.ports.clock.now().ms_since(job.created_at) >= SETTLED_MS;
+        if job.active == job.ready && !has_no_pod {
+            return self.keep_no_more(task, launch).await;
+        }
+        let pods = self.pods(cluster, job).await?;
+        let found = trouble::of_pending(&pods);
+        let text = match &found {
+            Some(found) => found.text.clone(),
+            None if has_no_pod => format!(
+                "no pod of it was created: a quota of the namespace, or a policy; `kubectl describe job {}` tells",
+                job.name
+            ),
+            None => return self.keep_no_more(task, launch).await,
+        };
+        let text = message::truncate(format!("cluster {}: {text}", cluster.name));
+        let kept_ms = self.keep(task, launch, text.clone()).await?;
+        if !found.is_some_and(|found| found.is_hopeless) || kept_ms < PATIENCE_MS {
+            return Ok(());
+        }
+        let left = self.unmarked(task, &launch.chunks).await?;
+        self.fail_chunks(task, &left, &text).await?;
+        self.delete(cluster, &job.name).await
+    }
+
+    /// Fails the chunks of indexes that failed for good, each with what its last pod says.
+    async fn fail_indexes(
+        &self,
+        task: &Task,
+        cluster: &Cluster,
+        job: &KubeJobState,
+        failed: &ChunkSet,
+    ) -> Result<(), SweeperError> {
+        let pods = self.pods(cluster, job).await?;
+        let failed: BTreeSet<_> = failed.iter().collect();
+        for index in &job.failed_indexes {
+            let chunks = chunks_of(job, *index).into_iter();
+            let chunks: ChunkSet = chunks.filter(|chunk| failed.contains(chunk)).collect();
+            if chunks.is_empty() {
+                continue;
+            }
+            let pod = trouble::last_of(&pods, *index);
+            let log = match pod.and_then(|pod| Some((pod, trouble::container_of(pod)?))) {
+                Some((pod, container)) => {
+                    let tail = self.kube.clusters.log_tail(cluster, &pod.name, container, LOG_LINES).await;
+                    // Without it the rest is still worth telling.
+                    tail.unwrap_or_default()
+                }
+                None => String::new(),
+            };
+            let reason = format!("cluster {}: {}", cluster.name, trouble::of_failed(*index, pod, &log));
+            self.fail_chunks(task, &chunks, &reason).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the tracker of chunks that nobody told it of: done where the part is there, or else failed.
+    async fn fail_chunks(&self, task: &Task, chunks: &ChunkSet, reason: &str) -> Result<(), SweeperError> {
+        let reason = message::truncate(reason.to_owned());
+        if !chunks.is_empty() {
+            tracing::warn!(run_id = %task.run.id, %chunks, reason, "chunks failed without a word");
+        }
+        let (objects, bucket) = (&*self.ports.objects, &self.work_bucket);
+        let told: Vec<Outgoing> = stream::iter(chunks.iter())
+            .map(|chunk| {
+                let (task, reason) = (&task, reason.clone());
+                async move {
+                    let StageId { run, stage, generation } = task.stage.clone();
+                    let found = end_by_part(objects, &task.run, bucket, &stage, chunk).await?;
+                    let end = found.unwrap_or_else(|| ChunkEnd::Failed(Failure::of_chunk(reason)));
+                    let completion = Completion { run, stage, generation, chunk, end };
+                    Ok::<_, SweeperError>(Outgoing::now(encode(&completion)))
+                }
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(self.ports.queues.send(Queue::Completions, told).await?)
+    }
+
+    async fn unmarked(&self, task: &Task, chunks: &ChunkSet) -> Result<ChunkSet, PortError> {
+        unmarked(&*self.ports.ledger, &task.stage, task.grouping, chunks).await
+    }
+
+    /// Has what is left of a launch given to a cluster anew.
+    async fn launch_anew(&self, task: &Task, launch: &Launch, why: String) -> Result<(), SweeperError> {
+        let left = self.unmarked(task, &launch.chunks).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(run_id = %task.run.id, launch = launch.index.0, why, "launched anew");
+        let anew = launch.clone().anew(left, message::truncate(why), self.ports.clock.now());
+        match self.kube.fleet.save_launch(&task.stage, &anew).await? {
+            Saved::Now => self.send_message(task, &anew).await,
+            // The launcher is at it.
+            Saved::Stale => Ok(()),
+        }
+    }
+
+    /// Sends the message of a launch again, and gives it time.
+    async fn send_again(&self, task: &Task, launch: &Launch) -> Result<(), SweeperError> {
+        let waiting = Launch { placed_at: self.ports.clock.now(), ..launch.clone() };
+        match self.kube.fleet.save_launch(&task.stage, &waiting).await? {
+            Saved::Now => self.send_message(task, launch).await,
+            Saved::Stale => Ok(()),
+        }
+    }
+
+    async fn send_message(&self, task: &Task, launch: &Launch) -> Result<(), SweeperError> {
+        let StageId { run, stage, generation } = task.stage.clone();
+        let message = LaunchMessage {
+            run,
+            stage,
+            generation,
+            launch: launch.index,
+            launch_generation: launch.generation,
+            chunks: launch.chunks.clone(),
+            waited: 0,
+        };
+        Ok(self.ports.queues.send(Queue::Launches, vec![Outgoing::now(encode(&message))]).await?)
+    }
+
+    /// Notes what keeps a launch; for how long it has been kept, in milliseconds.
+    async fn keep(&self, task: &Task, launch: &Launch, note: String) -> Result<u64, SweeperError> {
+        let now = self.ports.clock.now();
+        let since = launch.kept_since.unwrap_or(now);
+        if launch.note.as_ref() != Some(&note) || launch.kept_since.is_none() {
+            let kept = Launch { note: Some(note), kept_since: Some(since), ..launch.clone() };
+            // Stale: it has gone on, and the next look sees how.
+            self.kube.fleet.save_launch(&task.stage, &kept).await?;
+        }
+        Ok(now.ms_since(since))
+    }
+
+    async fn keep_no_more(&self, task: &Task, launch: &Launch) -> Result<(), SweeperError> {
+        if launch.note.is_some() || launch.kept_since.is_some() {
+            let free = Launch { note: None, kept_since: None, ..launch.clone() };
+            self.kube.fleet.save_launch(&task.stage, &free).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes Jobs that nobody waits for: of runs that have ended, and of generations that have passed.
+    async fn delete_nobodys(&self, tasks: &[Task], sight: &Sight) -> Result<(), SweeperError> {
+        let mut deleted = 0;
+        for cluster in &sight.clusters {
+            for job in sight.jobs.get(&cluster.name).into_iter().flatten() {
+                let is_live = !job.is_going && job.end.is_none();
+                if is_live && deleted < MOST_DELETIONS && self.is_nobodys(tasks, job).await? {
+                    tracing::info!(
+                        cluster = cluster.name,
+                        job = job.name,
+                        "job deleted that nobody waits for"
+                    );
+                    self.delete(cluster, &job.name).await?;
+                    deleted += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_nobodys(&self, tasks: &[Task], job: &KubeJobState) -> Result<bool, PortError> {
+        let label = |name: &str| job.labels.get(name).map_or("", String::as_str);
+        let number = |name: &str| label(name).parse::<u32>().ok();
+        let Ok(run) = label(RUN).parse::<RunId>() else { return Ok(false) };
+        let Some(task) = tasks.iter().find(|task| task.run.id == run) else {
+            // It may have begun after the look at the runs.
+            let run = self.ports.ledger.run(&run, Freshness::Consistent).await?;
+            return Ok(run.is_none_or(|run| run.state.has_ended()));
+        };
+        let (Some(launch), Some(generation)) = (number(LAUNCH), number(LAUNCH_GENERATION)) else {
+            return Ok(false);
+        };
+        let now = task.launches.iter().find(|known| known.index == LaunchIndex(launch));
+        Ok(now.is_some_and(|now| now.generation > generation))
+    }
+
+    async fn pods(&self, cluster: &Cluster, job: &KubeJobState) -> Result<Vec<KubePod>, SweeperError> {
+        Ok(self.kube.clusters.pods(cluster, &job.name).await?)
+    }
+
+    async fn delete(&self, cluster: &Cluster, job: &str) -> Result<(), SweeperError> {
+        Ok(self.kube.clusters.delete_job(cluster, job).await?)
+    }
+}
+
+/// The chunks that an index of a Job does, as the Job itself says.
+fn chunks_of(job: &KubeJobState, index: u32) -> Vec<ChunkIndex> {
+    let chunks = job.annotations.get(CHUNKS).and_then(|text| text.parse::<ChunkSet>().ok());
+    let per_pod = job.annotations.get(CHUNKS_PER_POD).and_then(|text| text.parse().ok());
+    chunks.zip(per_pod).map_or_else(Vec::new, |(chunks, per_pod)| chunks.page(index, per_pod))
+}

@@ -1,0 +1,10 @@
+//! Documents that users write, YAML or JSON: read as written, decoded by hand, refused with every mistake.
+
+pub(crate) mod decode;
+mod mistake;
+mod nearest;
+pub(crate) mod quantity;
+pub(crate) mod value;
+
+pub(crate) use mistake::Mistakes;
+pub use mistake::{InvalidDocument, Mistake};

@@ -55,6 +55,11 @@ impl Place {
         String::from_utf8(fs::read(self.path(name)).unwrap()).unwrap()
     }
 
+    /// The names of all folders.
+    fn folders(&self) -> Vec<String> {
+        self.files().into_iter().filter(|name| self.path(name).is_dir()).collect()
+    }
+
     /// The names of all files, sorted.
     fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.directory.path()).unwrap();
@@ -143,11 +148,13 @@ fn a_program_that_is_not_record_wise_is_found_out() {
     let place = Place::new(pipeline, "a\nb\nc\n");
     let told = place.local(&["--check"]);
     assert_eq!(told.status, Some(1));
-    assert_eq!(
-        told.stderr,
-        "fanfold: the program is not record-wise: out and one sequential pass, out.sequential, differ from byte 0 on\n"
-    );
-    assert_eq!((place.read("out").as_str(), place.read("out.sequential").as_str()), ("2\n1\n", "3\n"));
+    let [folder] = &place.folders()[..] else { panic!("{:?}", place.files()) };
+    assert!(folder.starts_with("out.sequential-"), "{folder}");
+    let words = format!("{folder}/output, differ from byte 0 on\n");
+    assert!(told.stderr.starts_with("fanfold: the program is not record-wise: out and "), "{}", told.stderr);
+    assert!(told.stderr.ends_with(&words), "{}", told.stderr);
+    assert_eq!((place.read("out"), place.read(&format!("{folder}/output"))), ("2\n1\n".into(), "3\n".into()));
+    fs::remove_dir_all(place.path(folder)).unwrap();
     let told = place.local(&[]);
     assert_eq!(told.status, Some(0));
     fs::write(place.path("p.yaml"), pipeline.replace("wc, -l", "rev")).unwrap();
@@ -156,7 +163,22 @@ fn a_program_that_is_not_record_wise_is_found_out() {
         (told.status, told.stderr.as_str()),
         (Some(0), "fanfold: one sequential pass gives the same bytes\n")
     );
-    assert_eq!(place.files(), ["in", "out", "p.yaml"], "an earlier check's file is gone");
+    assert_eq!(place.files(), ["in", "out", "p.yaml"]);
+}
+
+#[test]
+fn a_check_leaves_files_that_are_not_its_own_alone() {
+    let place = Place::new(ORDERS, orders(10));
+    for name in ["out.sequential", "out_Errors.sequential"] {
+        fs::write(place.path(name), orders(20)).unwrap();
+    }
+    let input = "out.sequential";
+    let fixed = ["local", input, "--pipeline", "p.yaml", "--output", "out", "--check"];
+    let told = Told::from(place.command(&fixed).output().unwrap());
+    assert_eq!(told.status, Some(0), "{told:?}");
+    assert_eq!(told.stdout, "out: 20 records in 3 chunks\n");
+    assert_eq!(place.files(), ["in", "out", "out.sequential", "out_Errors.sequential", "p.yaml"]);
+    assert_eq!((place.read(input), place.read("out_Errors.sequential")), (orders(20), orders(20)));
 }
 
 #[test]

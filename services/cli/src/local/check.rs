@@ -7,8 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use tempfile::TempDir;
 
-use super::{Target, run_once, with_suffix};
+use super::{Target, run_once, setup::directory_of};
 use crate::{Failed, arguments, say};
 
 /// Bytes compared at once.
@@ -16,28 +17,34 @@ const BLOCK_BYTES: usize = 256 << 10;
 
 /// Runs again in one pass, and compares. What differs is left beside the output, to be looked at.
 pub(super) fn check(arguments: &arguments::Local, errors: &Path) -> Result<(), Failed> {
-    let output_again = with_suffix(&arguments.output, ".sequential");
-    let errors_again = with_suffix(errors, ".sequential");
-    for file in [&output_again, &errors_again] {
-        remove(file)?; // of an earlier check
+    let again = again_beside(&arguments.output)?;
+    let compared = compare_with(arguments, errors, again.path());
+    if compared.is_err() && has_any(again.path()) {
+        let _left = again.keep();
     }
-    run_once(arguments, &Target { output: &output_again, errors: &errors_again, jobs: None })?;
-    compare(&arguments.output, &output_again)?;
-    compare(errors, &errors_again)?;
-    for file in [&output_again, &errors_again] {
-        remove(file)?;
-    }
+    compared?;
     say::note("one sequential pass gives the same bytes");
     Ok(())
 }
 
-fn remove(file: &Path) -> Result<(), Failed> {
-    match std::fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(anyhow::Error::new(error).context(format!("removing {}", file.display())).into())
-        }
-        _ => Ok(()),
-    }
+/// A folder of our own for the second run's files: no name in it is anybody else's.
+fn again_beside(output: &Path) -> anyhow::Result<TempDir> {
+    let mut prefix = output.file_name().unwrap_or_default().to_owned();
+    prefix.push(".sequential-");
+    let named = || format!("a folder beside output {}", output.display());
+    tempfile::Builder::new().prefix(&prefix).tempdir_in(directory_of(output)).with_context(named)
+}
+
+fn compare_with(arguments: &arguments::Local, errors: &Path, folder: &Path) -> Result<(), Failed> {
+    let (output_again, errors_again) = (folder.join("output"), folder.join("errors"));
+    run_once(arguments, &Target { output: &output_again, errors: &errors_again, jobs: None })?;
+    compare(&arguments.output, &output_again)?;
+    compare(errors, &errors_again)
+}
+
+/// Whether there is anything to look at.
+fn has_any(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// Says where two files first differ. One that is missing is as good as an empty one.

@@ -27,9 +27,13 @@ pub(crate) fn read_pipeline(path: &Path) -> Result<Pipeline, Failed> {
 
 /// The file that a path leads to, by whichever way, whether or not it is there yet.
 pub(crate) fn real(path: &Path) -> PathBuf {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let of_new = || Some(fs::canonicalize(parent).ok()?.join(path.file_name()?));
+    let of_new = || Some(fs::canonicalize(directory_of(path)).ok()?.join(path.file_name()?));
     fs::canonicalize(path).ok().or_else(of_new).unwrap_or_else(|| path.to_owned())
+}
+
+/// Where a file stands.
+pub(super) fn directory_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Pins a file: as the object that `source` names, else under its own path.

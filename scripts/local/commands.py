@@ -79,7 +79,7 @@ def status() -> None:
         sys.exit(1)
     print(f"running on {endpoint(server.port())}, pid {pid}")
     for name, value in outputs().items():
-        print(f"{name:24} {value}")
+        print(f"{name:24} {' '.join(value.split())}")
 
 
 def print_environment(port: int) -> None:

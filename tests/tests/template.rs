@@ -20,10 +20,26 @@ fn variables(lines: &[&str], indent: usize) -> BTreeSet<String> {
     own.filter_map(|line| Some(line.trim().split_once(':')?.0.to_owned())).collect()
 }
 
+fn template() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+    fs::read_to_string(path).expect("there is a template")
+}
+
+#[test]
+fn the_stacks_own_pipeline_is_told_as_the_splitter_has_it() {
+    let text = template();
+    let lines: Vec<&str> = text.lines().collect();
+    let resources = block(&lines, "Resources:", 0);
+    let has = block(&block(&resources, "Splitter:", 2), "FANFOLD_DEFAULT_PIPELINE: !Sub", 10);
+    let tells = block(&block(&block(&lines, "Outputs:", 0), "DefaultPipeline:", 2), "Value: !Sub", 4);
+    let shifted: Vec<_> = tells.iter().map(|line| format!("      {line}")).collect();
+    assert!(!has.is_empty());
+    assert_eq!(shifted, has);
+}
+
 #[test]
 fn every_function_is_given_what_it_reads_and_nothing_else() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
-    let text = fs::read_to_string(path).expect("there is a template");
+    let text = template();
     let lines: Vec<&str> = text.lines().collect();
     let global = variables(&block(&block(&lines, "Globals:", 0), "Function:", 2), 4);
     assert!(global.contains(RUST_LOG));

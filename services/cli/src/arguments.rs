@@ -91,7 +91,7 @@ pub(crate) enum PipelinesCommand {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// List those of the table.
+    /// List those of the table, and the stack's own.
     List {
         /// Print a line of JSON a pipeline.
         #[arg(long)]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use fanfold_aws::{Aws, QueueUrls, Settings};
-use fanfold_ports::{Fleet, Ports};
+use fanfold_domain::pipeline::Pipeline;
+use fanfold_ports::{Fleet, Ports, ledger::KeptPipeline};
 
 use crate::Failed;
 
@@ -18,6 +19,8 @@ pub(crate) struct Stack {
     pub(crate) input_bucket: String,
     /// The bucket of manifests.
     pub(crate) work_bucket: String,
+    /// The document of the pipeline that it was deployed with, where that is told.
+    pub(crate) default_pipeline: Option<String>,
 }
 
 /// The outputs of the stack that the command line needs, as variables.
@@ -25,6 +28,8 @@ const LEDGER_TABLE: &str = "FANFOLD_LEDGER_TABLE";
 const INPUT_BUCKET: &str = "FANFOLD_INPUT_BUCKET";
 const WORK_BUCKET: &str = "FANFOLD_WORK_BUCKET";
 const INTAKE_QUEUE_URL: &str = "FANFOLD_INTAKE_QUEUE_URL";
+/// The one that may be missing.
+const DEFAULT_PIPELINE: &str = "FANFOLD_DEFAULT_PIPELINE";
 
 impl Stack {
     /// Connects to the stack that the environment names, and does `work` with it.
@@ -51,7 +56,37 @@ impl Stack {
             let aws = Aws::connect(Settings { endpoint: None, whole_checksum }).await;
             let queues = QueueUrls { intake: Some(intake), ..QueueUrls::default() };
             let fleet = Arc::new(aws.ledger(table.clone()));
-            work(&Self { ports: aws.ports(table, queues), fleet, input_bucket, work_bucket }).await
+            let ports = aws.ports(table, queues);
+            let default_pipeline = crate::variable(DEFAULT_PIPELINE);
+            work(&Self { ports, fleet, input_bucket, work_bucket, default_pipeline }).await
         })
+    }
+
+    /// All pipelines, as the splitter has them: those of the table, and the stack's own, at version 0, unless the
+    /// table has one of its name.
+    pub(crate) async fn pipelines(&self) -> Result<Vec<KeptPipeline>, Failed> {
+        let mut kept = self.ports.ledger.pipelines().await?;
+        if let Some(document) = &self.default_pipeline {
+            let own = Pipeline::parse(document).context(DEFAULT_PIPELINE).map_err(Failed::Usage)?;
+            if kept.iter().all(|kept| kept.pipeline.name != own.name) {
+                kept.push(KeptPipeline { version: 0, pipeline: own });
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The pipeline of that name, which there must be.
+    pub(crate) async fn pipeline(&self, name: &str) -> Result<Pipeline, Failed> {
+        let kept = self.pipelines().await?;
+        if let Some(found) = kept.iter().find(|kept| kept.pipeline.name == name) {
+            return Ok(found.pipeline.clone());
+        }
+        let names: Vec<_> = kept.iter().map(|kept| kept.pipeline.name.as_str()).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let own = match self.default_pipeline {
+            Some(_) => String::new(),
+            None => format!("; the stack's own is not known, since {DEFAULT_PIPELINE} is not set"),
+        };
+        Err(Failed::Usage(anyhow!("there is no pipeline {name:?}; there are: {names}{own}")))
     }
 }

@@ -1,6 +1,4 @@
-//! `fanfold pipelines`: what the table holds.
-
-use anyhow::anyhow;
+//! `fanfold pipelines`: what the table holds, and the stack's own.
 
 use super::Stack;
 use crate::{Failed, arguments::PipelinesCommand, local::setup::read_pipeline, say};
@@ -18,24 +16,21 @@ pub(super) async fn run(stack: &Stack, command: &PipelinesCommand) -> Result<(),
             Ok(())
         }
         PipelinesCommand::List { json } => {
-            for kept in ledger.pipelines().await? {
+            for kept in stack.pipelines().await? {
                 if *json {
                     say::json(&kept.pipeline)?;
                 } else {
                     let source = &kept.pipeline.source;
                     let matches = format!("{}*{}", source.prefix, source.suffix);
-                    say::line(&format!(
-                        "{:<24}  version {:<4}  {matches}",
-                        kept.pipeline.name, kept.version
-                    ))?;
+                    let version = match kept.version {
+                        0 => "the stack's own".to_owned(),
+                        version => format!("version {version}"),
+                    };
+                    say::line(&format!("{:<24}  {version:<15}  {matches}", kept.pipeline.name))?;
                 }
             }
             Ok(())
         }
-        PipelinesCommand::Show { name } => {
-            let kept = ledger.pipelines().await?.into_iter().find(|kept| kept.pipeline.name == *name);
-            let kept = kept.ok_or_else(|| anyhow!("there is no pipeline {name:?} in the table"))?;
-            Ok(say::json(&kept.pipeline)?)
-        }
+        PipelinesCommand::Show { name } => Ok(say::json(&stack.pipeline(name).await?)?),
     }
 }

@@ -14,7 +14,7 @@ use fanfold_domain::{ByteRange, ETag, ObjectName, SourcePin};
 use fanfold_ports::{
     Clock, Fault, Objects, PortError,
     objects::{
-        ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
+        ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Stored, Upload, UploadError,
         UploadedPart, Written,
     },
 };
@@ -173,7 +173,7 @@ impl LocalObjects {
         }
         let head = head(etag.clone(), size_of(&extents), metadata.clone());
         state.objects.insert(object.clone(), Object { extents, head });
-        Ok(Written::Stored(etag))
+        Ok(Written::Stored(Stored { etag, version: None }))
     }
 }
 

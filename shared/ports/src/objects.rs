@@ -59,11 +59,20 @@ pub enum Condition {
     Matches(ETag),
 }
 
+/// What a write left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its entity tag.
+    pub etag: ETag,
+    /// The version id, where the bucket is versioned: equal bytes have equal tags, but no two writes one version.
+    pub version: Option<String>,
+}
+
 /// How a conditional write ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
-    /// The object is there now, with this entity tag.
-    Stored(ETag),
+    /// The object is there now, as this.
+    Stored(Stored),
     /// The condition did not hold (412, or 404 for a match against nothing); nothing was written.
     Refused,
     /// Another write to the same key was under way (409); nothing was written. Look again, then retry; S3

@@ -49,7 +49,7 @@ impl Stack {
         let body = body.to_vec().into();
         let written = self.ports.objects.put(&object, body, Condition::Always, &Metadata::new()).await;
         match written.expect("the upload was answered") {
-            Written::Stored(etag) => etag,
+            Written::Stored(stored) => stored.etag,
             other => panic!("{key} was not uploaded: {other:?}"),
         }
     }

@@ -110,7 +110,7 @@ async fn send(stack: &Stack, path: &Path, object: &ObjectName) -> Result<ETag, F
         }
     }
     match writer.create(Condition::Always).await? {
-        Written::Stored(etag) => Ok(etag),
+        Written::Stored(stored) => Ok(stored.etag),
         other => Err(anyhow!("{object} could not be written: {other:?}").into()),
     }
 }

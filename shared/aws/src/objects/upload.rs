@@ -19,7 +19,7 @@ use fanfold_ports::{Fault, PortError};
 use super::failure::{Refusal, incomplete, pinned_error};
 use super::read::http_range;
 use super::source::copy_source;
-use super::write::{bulk, headers, sdk_metadata};
+use super::write::{bulk, headers, sdk_metadata, stored};
 use super::{S3Objects, checksum};
 use crate::error::write_error;
 
@@ -125,7 +125,7 @@ impl S3Objects {
                 let etag = object
                     .e_tag
                     .ok_or_else(|| incomplete("complete_upload", &upload.object, "entity tag"))?;
-                Ok(Written::Stored(ETag::new(&etag)))
+                Ok(stored(&etag, object.version_id))
             }
             Err(error) => match Refusal::of(&error).written(&condition) {
                 Some(written) => Ok(written),

@@ -8,7 +8,7 @@ use aws_sdk_s3::types::ChecksumAlgorithm;
 use bytes::Bytes;
 use fanfold_domain::{ETag, ObjectName};
 use fanfold_ports::PortError;
-use fanfold_ports::objects::{Condition, Metadata, Written};
+use fanfold_ports::objects::{Condition, Metadata, Stored, Written};
 
 use super::S3Objects;
 use super::failure::{Refusal, incomplete};
@@ -38,6 +38,12 @@ pub(super) fn headers(condition: &Condition) -> (Option<String>, Option<String>)
     }
 }
 
+/// What a write left. Where versioning is suspended the version is called `null`, and the next write replaces it.
+pub(super) fn stored(etag: &str, version: Option<String>) -> Written {
+    let version = version.filter(|version| !version.is_empty() && version != "null");
+    Written::Stored(Stored { etag: ETag::new(etag), version })
+}
+
 impl S3Objects {
     pub(super) async fn write(
         &self,
@@ -64,7 +70,7 @@ impl S3Objects {
         match answer {
             Ok(put) => {
                 let etag = put.e_tag.ok_or_else(|| incomplete("put", object, "entity tag"))?;
-                Ok(Written::Stored(ETag::new(&etag)))
+                Ok(stored(&etag, put.version_id))
             }
             Err(error) => match Refusal::of(&error).written(&condition) {
                 Some(written) => Ok(written),

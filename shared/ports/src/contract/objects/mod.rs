@@ -18,7 +18,9 @@ pub use uploads::*;
 
 use crate::{
     Fault, Objects,
-    objects::{Condition, Expected, Metadata, Pin, ReadError, Upload, UploadError, UploadedPart, Written},
+    objects::{
+        Condition, Expected, Metadata, Pin, ReadError, Stored, Upload, UploadError, UploadedPart, Written,
+    },
 };
 
 /// A rule of S3 that some stand-ins do not keep. What is known to be missing is not asked of them, and that is
@@ -133,7 +135,7 @@ fn full_part(byte: u8) -> Bytes {
 /// The tag of a write that must have happened.
 fn stored(written: Written) -> ETag {
     match written {
-        Written::Stored(etag) => etag,
+        Written::Stored(stored) => stored.etag,
         other => panic!("{other:?} in place of a write"),
     }
 }

@@ -1,6 +1,6 @@
 //! Ranges and pins.
 
-use super::{ByteRange, Fault, ObjectName, ObjectsUnderTest, Pin, ReadError};
+use super::{ByteRange, Condition, Fault, ObjectName, ObjectsUnderTest, Pin, ReadError, Stored, Written};
 
 /// Ranges are half-open and 0-based.
 pub async fn any_range_is_read_exactly(t: &ObjectsUnderTest) {
@@ -46,9 +46,13 @@ pub async fn a_read_pinned_to_another_tag_is_changed(t: &ObjectsUnderTest) {
 pub async fn a_pinned_version_is_read_whatever_came_later(t: &ObjectsUnderTest) {
     let Some(bucket) = &t.versioned_bucket else { return };
     let object = ObjectName::new(bucket, t.object("versions").key);
-    let before = t.put(&object, "before").await;
+    let put = t.put_if(&object, "before", Condition::Always).await;
+    let Written::Stored(Stored { etag: before, version }) = put else {
+        panic!("{put:?} in place of a write")
+    };
+    let version = version.expect("the bucket keeps versions");
     let head = t.objects.head(&object, None).await.expect("the head was answered").expect("it is there");
-    let version = head.version.clone().expect("the bucket keeps versions");
+    assert_eq!(head.version.as_ref(), Some(&version));
     let after = t.put(&object, "after!").await;
     let range = ByteRange::new(0, 6);
 

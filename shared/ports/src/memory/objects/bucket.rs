@@ -10,7 +10,7 @@ use fanfold_domain::{ByteRange, ETag, ObjectName, Timestamp};
 
 use crate::{
     PortError,
-    objects::{Condition, Metadata, ObjectHead, Pin, ReadError, Written},
+    objects::{Condition, Metadata, ObjectHead, Pin, ReadError, Stored, Written},
 };
 
 use super::refused;
@@ -119,16 +119,16 @@ impl Bucket {
             return Written::Refused;
         }
         self.written += 1;
-        let etag = content.head.etag.clone();
         let slot = self.slots.entry(key.to_owned()).or_default();
         if self.keeps_versions {
             content.head.version = Some(format!("v{:06}", self.written));
         } else {
             slot.contents.clear();
         }
+        let stored = Stored { etag: content.head.etag.clone(), version: content.head.version.clone() };
         slot.contents.push(content);
         slot.is_deleted = false;
-        Written::Stored(etag)
+        Written::Stored(stored)
     }
 
     /// Deletes what is there; where versions are kept, behind a delete marker.

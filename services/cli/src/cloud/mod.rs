@@ -6,6 +6,7 @@ mod pipelines;
 mod progress;
 mod show;
 mod start;
+mod upload;
 mod watch;
 
 use fanfold_domain::{Run, RunId};

@@ -1,27 +1,15 @@
 //! `fanfold run`: uploads a file, or submits an object that is there.
 
-use std::{fs::File, io::Read, path::Path};
-
 use anyhow::{Context, anyhow};
 use fanfold_domain::{
-    ETag, ObjectName, Origin, RunId,
+    ObjectName, Origin, RunId,
     message::{Submission, encode},
-    pipeline::{Pipeline, select},
 };
-use fanfold_engine::part::PartWriter;
-use fanfold_ports::{
-    Queue,
-    objects::{Condition, Metadata, Written},
-    queues::Outgoing,
-};
+use fanfold_ports::{Queue, queues::Outgoing};
 use serde_json::{json, value::RawValue};
 
-use super::{Stack, watch};
+use super::{Stack, upload::upload, watch};
 use crate::{Failed, arguments::StartArguments, say};
-
-/// How long an uploaded object may take to become a run, in milliseconds, and how often that is looked for.
-const APPEARS_WITHIN_MS: u64 = 60_000;
-const LOOK_EVERY_MS: u64 = 250;
 
 pub(super) async fn start(stack: &Stack, arguments: &StartArguments) -> Result<(), Failed> {
     let id = match arguments.source.strip_prefix("s3://") {
@@ -43,11 +31,12 @@ async fn submit(stack: &Stack, arguments: &StartArguments, rest: &str) -> Result
         .ok_or_else(|| usage(format!("{:?} is not s3://BUCKET/KEY", arguments.source)))?;
     let pipeline = arguments
         .pipeline
-        .clone()
+        .as_ref()
         .ok_or_else(|| usage("name the pipeline of an s3:// source with --pipeline".to_owned()))?;
     if let Some(file) = &arguments.key {
         return Err(usage(format!("--as {file:?} names an upload, and an s3:// source is not uploaded")));
     }
+    let pipeline = stack.pipeline(pipeline).await?.name;
     let idempotency_key =
         arguments.idempotency_key.clone().unwrap_or_else(|| format!("{:016x}", stack.ports.clock.random()));
     let id = RunId::derive(&pipeline, &Origin::Submission { idempotency_key: &idempotency_key });
@@ -59,76 +48,46 @@ async fn submit(stack: &Stack, arguments: &StartArguments, rest: &str) -> Result
     Ok(id)
 }
 
-/// Uploads a file under the pipeline's prefix, and waits for the run that the upload starts.
-async fn upload(stack: &Stack, arguments: &StartArguments) -> Result<RunId, Failed> {
-    let path = Path::new(&arguments.source);
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.ok_or_else(|| Failed::Usage(anyhow!("{} is not a file", path.display())))?;
-    let key = match (&arguments.key, &arguments.pipeline) {
-        (Some(key), _) => key.clone(),
-        (None, Some(pipeline)) => match named(stack, pipeline).await? {
-            Some(pipeline) => format!("{}{name}", pipeline.source.prefix),
-            // It may be the stack's own pipeline, which is not in the table.
-            None => name,
-        },
-        (None, None) => name,
-    };
-    if let Some(wanted) = &arguments.pipeline {
-        warn_of_another(stack, wanted, &key).await?;
-    }
-    let object = ObjectName::new(&stack.input_bucket, key);
-    let etag = send(stack, path, &object).await?;
-    say::note(&format!("uploaded {object}"));
-    await_run(stack, &object, &etag).await
-}
+#[cfg(test)]
+mod tests {
+    use fanfold_ports::{contract::sample_pipeline, memory::memory_ports};
 
-async fn named(stack: &Stack, name: &str) -> Result<Option<Pipeline>, Failed> {
-    let kept = stack.ports.ledger.pipelines().await?;
-    Ok(kept.into_iter().map(|kept| kept.pipeline).find(|pipeline| pipeline.name == name))
-}
+    use super::*;
 
-async fn warn_of_another(stack: &Stack, wanted: &str, key: &str) -> Result<(), Failed> {
-    let kept = stack.ports.ledger.pipelines().await?;
-    match select(kept.iter().map(|kept| &kept.pipeline), key) {
-        Some(chosen) if chosen.name != wanted => Err(Failed::Usage(anyhow!(
-            "an upload to {key:?} starts the pipeline {:?}, not {wanted:?}; choose another key with --as",
-            chosen.name
-        ))),
-        _ => Ok(()),
-    }
-}
-
-async fn send(stack: &Stack, path: &Path, object: &ObjectName) -> Result<ETag, Failed> {
-    let named = || format!("reading {}", path.display());
-    let mut file = File::open(path).with_context(named)?;
-    let mut writer = PartWriter::new(&*stack.ports.objects, object.clone(), Metadata::new());
-    loop {
-        let read = Read::by_ref(&mut file).take(1 << 20).read_to_end(writer.buffer()).with_context(named)?;
-        writer.flush().await?;
-        if read == 0 {
-            break;
+    fn arguments(pipeline: &str) -> StartArguments {
+        StartArguments {
+            source: "s3://in/a.csv".to_owned(),
+            pipeline: Some(pipeline.to_owned()),
+            key: None,
+            idempotency_key: Some("k".to_owned()),
+            watch: false,
+            json: false,
         }
     }
-    match writer.create(Condition::Always).await? {
-        Written::Stored(stored) => Ok(stored.etag),
-        other => Err(anyhow!("{object} could not be written: {other:?}").into()),
-    }
-}
 
-async fn await_run(stack: &Stack, object: &ObjectName, etag: &ETag) -> Result<RunId, Failed> {
-    let clock = &stack.ports.clock;
-    let since = clock.now();
-    while clock.now().ms_since(since) < APPEARS_WITHIN_MS {
-        let recent = stack.ports.ledger.recent_runs(50).await?;
-        if let Some(run) = recent.iter().find(|run| run.source.object == *object && run.source.etag == *etag)
-        {
-            return Ok(run.id.clone());
+    #[tokio::test(start_paused = true)]
+    async fn a_submission_names_a_pipeline_of_the_table_or_the_stacks_own() {
+        let (world, ports) = memory_ports();
+        ports.ledger.put_pipeline(&sample_pipeline("kept", 0)).await.unwrap();
+        let own = sample_pipeline("own", 0).to_document().to_string();
+        let mut stack = Stack {
+            ports,
+            input_bucket: "in".to_owned(),
+            work_bucket: "work".to_owned(),
+            default_pipeline: Some(own),
+        };
+        for name in ["kept", "own"] {
+            assert!(submit(&stack, &arguments(name), "in/a.csv").await.is_ok());
+            assert_eq!(world.queues.drain(Queue::Intake).len(), 1, "{name}");
         }
-        clock.sleep_ms(LOOK_EVERY_MS).await;
+        let refused = async |stack: &Stack, name| match submit(stack, &arguments(name), "in/a.csv").await {
+            Err(Failed::Usage(error)) => error.to_string(),
+            _ => panic!("{name} was not refused"),
+        };
+        assert_eq!(refused(&stack, "nosuch").await, "there is no pipeline \"nosuch\"; there are: kept, own");
+        stack.default_pipeline = None;
+        let unknown = refused(&stack, "own").await;
+        assert!(unknown.ends_with("since FANFOLD_DEFAULT_PIPELINE is not set"), "{unknown}");
+        assert_eq!(world.queues.drain(Queue::Intake).len(), 0);
     }
-    Err(anyhow!(
-        "{object} was uploaded, and no run of it began within {} s: does any pipeline match its key?",
-        APPEARS_WITHIN_MS / 1000
-    )
-    .into())
 }

@@ -359,11 +359,45 @@ fn where_nothing_can_be_written_nothing_is_left_and_the_place_is_named() {
     let told = Told::from(told);
     assert_eq!(told.status, Some(1));
     assert!(told.stderr.contains("none/out"), "{}", told.stderr);
-    fs::create_dir(place.path("out")).unwrap();
-    let told = place.local(&[]);
-    assert_eq!(told.status, Some(1));
-    assert!(told.stderr.contains("write of out: "), "{}", told.stderr);
-    assert_eq!(place.files(), ["in", "out", "p.yaml"]);
+    assert_eq!(place.files(), ["in", "p.yaml"]);
+}
+
+#[test]
+fn an_output_that_is_no_regular_file_is_refused_by_its_kind_and_stays() {
+    let place = Place::new(ORDERS, orders(3));
+    fs::create_dir(place.path("folder")).unwrap();
+    assert!(Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+    std::os::unix::fs::symlink("/dev/null", place.path("link")).unwrap();
+    let files = place.files();
+    for (name, kind) in [("folder", "a directory"), ("pipe", "a pipe"), ("link", "a device")] {
+        for arguments in [&["--output", name][..], &["--output", "out", "--errors", name]] {
+            let fixed = ["local", "in", "--pipeline", "p.yaml"];
+            let told = Told::from(place.command(&[&fixed, arguments].concat()).output().unwrap());
+            assert_eq!(told.status, Some(2), "{told:?}");
+            let words = format!(" {name}: it is {kind}, and not a regular file\n");
+            assert!(told.stderr.ends_with(&words), "{words} in {}", told.stderr);
+        }
+    }
+    assert_eq!(place.files(), files);
+}
+
+#[test]
+fn an_output_that_is_there_keeps_its_mode_and_the_links_to_it() {
+    let place = Place::new(ORDERS, orders(3));
+    fs::create_dir(place.path("folder")).unwrap();
+    fs::write(place.path("folder/file"), "before").unwrap();
+    fs::set_permissions(place.path("folder/file"), fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink("folder/file", place.path("out")).unwrap();
+    assert_eq!(place.local(&["--check"]).status, Some(0));
+    assert!(fs::symlink_metadata(place.path("out")).unwrap().is_symlink());
+    assert_eq!(place.read("folder/file").lines().count(), 4);
+    let mode = fs::metadata(place.path("folder/file")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    assert_eq!(place.files(), ["folder", "in", "out", "p.yaml"]);
+    // By a link, too, four files are four files.
+    std::os::unix::fs::symlink("new", place.path("link")).unwrap();
+    let fixed = ["local", "in", "--pipeline", "p.yaml", "--output", "link", "--errors", "new"];
+    assert_eq!(place.command(&fixed).output().unwrap().status.code(), Some(2));
 }
 
 #[test]

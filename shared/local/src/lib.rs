@@ -11,4 +11,5 @@ mod reading;
 mod uploads;
 
 pub use clock::LocalClock;
+pub use file::{check_output, followed};
 pub use objects::{LocalObjects, Places};

@@ -23,7 +23,7 @@ use futures::stream;
 use crate::{
     LocalClock,
     extent::{Extent, Store},
-    file::{Stamp, directory_of, publish},
+    file::{Stamp, directory_of, followed, publish},
     reading::Reading,
     uploads::Uploads,
 };
@@ -73,7 +73,7 @@ impl LocalObjects {
         if seen.size_bytes != places.pin.size_bytes {
             return Err(io::Error::other("it changed just now"));
         }
-        let store = Store::new(directory_of(beside))?;
+        let store = Store::new(directory_of(&followed(beside)))?;
         Ok(Self { source: Arc::new(file), seen, store, state: Mutex::default(), places })
     }
 

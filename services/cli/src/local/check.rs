@@ -32,7 +32,8 @@ fn again_beside(output: &Path) -> anyhow::Result<TempDir> {
     let mut prefix = output.file_name().unwrap_or_default().to_owned();
     prefix.push(".sequential-");
     let named = || format!("a folder beside output {}", output.display());
-    tempfile::Builder::new().prefix(&prefix).tempdir_in(directory_of(output)).with_context(named)
+    let place = fanfold_local::followed(output);
+    tempfile::Builder::new().prefix(&prefix).tempdir_in(directory_of(&place)).with_context(named)
 }
 
 fn compare_with(arguments: &arguments::Local, errors: &Path, folder: &Path) -> Result<(), Failed> {

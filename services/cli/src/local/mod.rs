@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use fanfold_domain::{Sums, pipeline::Process};
 use serde::Serialize;
 
@@ -44,6 +44,10 @@ pub(crate) fn run(arguments: &arguments::Local) -> Result<(), Failed> {
         return Err(Failed::Usage(anyhow!(
             "input, pipeline, output and errors must be four different files"
         )));
+    }
+    for (name, file) in [("output", output), ("errors", &errors)] {
+        let named = || format!("{name} {}", file.display());
+        fanfold_local::check_output(file).with_context(named).map_err(Failed::Usage)?;
     }
     let machine = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let jobs = (!arguments.sequential).then(|| arguments.jobs.unwrap_or_else(machine));

@@ -27,7 +27,8 @@ pub(crate) fn read_pipeline(path: &Path) -> Result<Pipeline, Failed> {
 
 /// The file that a path leads to, by whichever way, whether or not it is there yet.
 pub(crate) fn real(path: &Path) -> PathBuf {
-    let of_new = || Some(fs::canonicalize(directory_of(path)).ok()?.join(path.file_name()?));
+    let place = fanfold_local::followed(path);
+    let of_new = || Some(fs::canonicalize(directory_of(&place)).ok()?.join(place.file_name()?));
     fs::canonicalize(path).ok().or_else(of_new).unwrap_or_else(|| path.to_owned())
 }
 

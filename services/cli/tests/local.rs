@@ -424,27 +424,51 @@ fn an_input_that_changes_meanwhile_gives_no_output() {
 #[test]
 fn an_interrupted_run_leaves_no_process_and_no_file() {
     let pipeline = "{pipeline: p, source: {format: lines}, stages: [{name: a, command: [sh, -c, 'echo $$ > pid; sleep 1000']}]}";
+    for signal in ["-INT", "-QUIT", "-TERM", "-HUP"] {
+        let place = Place::new(pipeline, "a\n");
+        let child = place
+            .command(&["local", "in", "--pipeline", "p.yaml", "--output", "out"])
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = wait_for_line(&place.path("pid"));
+        send(signal, child.id());
+        let told = Told::from(child.wait_with_output().unwrap());
+        assert_eq!(
+            (told.status, told.stderr.as_str()),
+            (Some(1), "fanfold: interrupted; nothing was published\n"),
+            "{signal}"
+        );
+        assert_eq!(place.files(), ["in", "p.yaml", "pid"]);
+        let is_gone =
+            || fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
+        assert!((0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            is_gone()
+        }));
+    }
+}
+
+#[test]
+fn a_run_that_was_begun_to_outlive_its_terminal_does() {
+    let pipeline = "{pipeline: p, source: {format: lines}, stages: [{name: a, command: [sh, -c, 'echo $$ > pid; while ! [ -e go ]; do sleep 0.01; done; cat']}]}";
     let place = Place::new(pipeline, "a\n");
-    let child = place
-        .command(&["local", "in", "--pipeline", "p.yaml", "--output", "out"])
-        .stderr(std::process::Stdio::piped())
+    let child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" local in --pipeline p.yaml --output out"])
+        .arg(env!("CARGO_BIN_EXE_fanfold"))
+        .current_dir(place.directory.path())
+        .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let pid = wait_for_line(&place.path("pid"));
-    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-    let told = Told::from(child.wait_with_output().unwrap());
-    assert_eq!(
-        (told.status, told.stderr.as_str()),
-        (Some(1), "fanfold: interrupted; nothing was published\n")
-    );
-    assert_eq!(place.files(), ["in", "p.yaml", "pid"]);
-    let is_gone =
-        || fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
-    assert!((0..100).any(|_| {
-        std::thread::sleep(Duration::from_millis(10));
-        is_gone()
-    }));
+    wait_for_line(&place.path("pid"));
+    send("-HUP", child.id());
+    fs::write(place.path("go"), "").unwrap();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    assert_eq!(place.read("out"), "a\n");
+}
+
+fn send(signal: &str, pid: u32) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
 }
 
 fn wait_for_line(path: &Path) -> String {

@@ -14,6 +14,7 @@ use fanfold_engine::{
 };
 use fanfold_local::LocalObjects;
 use fanfold_ports::{Objects, objects::Condition};
+use futures::future::select_all;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -189,19 +190,27 @@ impl Counted {
     }
 }
 
-/// Waits until a person or the system wants the run to end.
+/// Waits until a person or the system wants the run to end: by the keyboard, by `kill`, or as the terminal goes.
 async fn interruption() -> anyhow::Error {
     let wait = async || {
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        let mut kinds = vec![SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
+        if !ignores_hangup() {
+            kinds.push(SignalKind::hangup());
         }
+        let mut signals = kinds.into_iter().map(signal).collect::<Result<Vec<_>, _>>()?;
+        select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
         Ok::<_, std::io::Error>(())
     };
     match wait().await {
         Ok(()) => anyhow!("interrupted; nothing was published"),
         Err(error) => anyhow::Error::new(error).context("signals cannot be listened to"),
     }
+}
+
+/// Whether it was begun by `nohup` or the like, to outlive its terminal: to listen would undo that.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // A bit a signal, from 1 on, in hexadecimal; the hangup is signal 1.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

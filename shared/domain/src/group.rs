@@ -4,7 +4,7 @@
 //! here once; the DynamoDB adapter writes the same rules as conditional updates and the memory ledger calls
 //! them as they are, and one contract suite holds both to the same behaviour.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -33,15 +33,38 @@ pub struct Grouping {
 
 /// A stage that would have more chunks than can be counted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "the split gives {found} chunks, and a stage has at most {MAX_CHUNKS}: \
-     a split size of at least {fitting_bytes} bytes fits"
-)]
+#[error("the split gives {found} chunks, and a stage has at most {MAX_CHUNKS}: {fitting} fits")]
 pub struct TooManyChunks {
     /// How many there would be.
     pub found: u64,
-    /// The smallest chunk size in bytes that fits.
-    pub fitting_bytes: u64,
+    /// The smallest split that fits.
+    pub fitting: Fitting,
+}
+
+/// The smallest split that gives no more chunks than a stage may have, by what the split counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fitting {
+    /// Chunks of this many bytes.
+    Bytes(u64),
+    /// Chunks of this many records.
+    Records(u64),
+}
+
+impl fmt::Display for Fitting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "a split size of at least {bytes} bytes"),
+            Self::Records(records) => write!(f, "a split of at least {records} records a chunk"),
+        }
+    }
+}
+
+impl TooManyChunks {
+    /// The same of a split by number of records, of a source of `records`.
+    #[must_use]
+    pub fn of_records(self, records: u64) -> Self {
+        Self { fitting: Fitting::Records(records.div_ceil(u64::from(MAX_CHUNKS))), ..self }
+    }
 }
 
 impl Grouping {
@@ -57,7 +80,7 @@ impl Grouping {
         assert!(chunks > 0, "an empty source has one empty chunk");
         let count = u32::try_from(chunks).ok().filter(|n| *n <= MAX_CHUNKS).ok_or_else(|| TooManyChunks {
             found: chunks,
-            fitting_bytes: input_bytes.div_ceil(u64::from(MAX_CHUNKS)).next_multiple_of(1024),
+            fitting: Fitting::Bytes(input_bytes.div_ceil(u64::from(MAX_CHUNKS)).next_multiple_of(1024)),
         })?;
         let chunk_bytes = (input_bytes / chunks).max(1);
         let by_bytes = u32::try_from(GROUP_BYTES / chunk_bytes).unwrap_or(u32::MAX).max(1);
@@ -228,7 +251,8 @@ mod tests {
     fn a_million_chunks_fit_and_one_more_does_not() {
         assert_eq!(Grouping::choose(1_000_000, 64_000_000_000_000).unwrap().groups(), 977);
         let refused = Grouping::choose(1_000_001, 1_000_001_000).unwrap_err();
-        assert_eq!(refused.fitting_bytes, 1024);
+        assert_eq!(refused.fitting, Fitting::Bytes(1024));
+        assert_eq!(refused.of_records(2_000_001).fitting, Fitting::Records(3));
     }
 
     #[test]

@@ -85,7 +85,9 @@ impl Cutter<'_> {
                 }
             }
             (Split::Records(count), Dialect::Fixed { length }) => {
-                Method::Fixed(self.every(length.saturating_mul(count))?)
+                let records = self.data.len().div_ceil(length);
+                let cuts = self.every(length.saturating_mul(count));
+                Method::Fixed(cuts.map_err(|error| error.of_records(records))?)
             }
             (Split::Records(_), _) if self.data.is_empty() => Method::Whole,
             (Split::Records(count), _) => Method::Scan(Aim::Every(count)),
@@ -136,8 +138,9 @@ impl Cutter<'_> {
         let tasks = match aim {
             Aim::Behind(nominal) => behind(scanned, nominal),
             Aim::Every(count) => {
-                let chunks = scanned.records().div_ceil(*count).max(1);
-                Grouping::choose(chunks, self.data.len())?;
+                let records = scanned.records();
+                let chunks = records.div_ceil(*count).max(1);
+                Grouping::choose(chunks, self.data.len()).map_err(|error| error.of_records(records))?;
                 every(scanned, (1..chunks).map(|chunk| chunk * count))
             }
         };

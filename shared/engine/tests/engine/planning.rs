@@ -76,3 +76,16 @@ fn a_replaced_source_is_told_from_a_failed_read() {
     let error = block_on(world.plan(Split::Records(1))).unwrap_err();
     assert!(matches!(error, PlanError::SourceChanged(_)), "{error}");
 }
+
+#[test]
+fn too_many_chunks_are_refused_with_what_fits_in_the_terms_of_the_split() {
+    let bytes = b"a\n".repeat(1_000_001);
+    for source in ["format: lines", "format: fixed, length: 2B"] {
+        let error = plan_error(source, &bytes);
+        assert_eq!(
+            error,
+            "the split gives 1000001 chunks, and a stage has at most 1000000: a split of at least 2 records a \
+             chunk fits"
+        );
+    }
+}

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
 
 /// A YAML or JSON value. Unlike `serde_json::Value` it keeps repeated keys, so that they can be refused by name.
@@ -39,7 +40,25 @@ pub(crate) fn read(text: &str) -> Result<Value, String> {
         reject_unsupported_tags: true,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string().replace('\n', " "))
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| plain(&error))
+}
+
+/// What is wrong, in a document's words where the parser's are a programmer's, and where.
+fn plain(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error as Wrong;
+    let what = match error {
+        Wrong::NullIntoString { .. } => "a field without a name",
+        Wrong::Budget { breach: BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. }, .. } => {
+            "an anchor or an alias"
+        }
+        Wrong::Budget { breach: BudgetBreach::Documents { .. }, .. } => "a second document",
+        Wrong::Budget { .. } => "too many values",
+        error => return error.to_string().replace('\n', " "),
+    };
+    match error.location() {
+        Some(at) => format!("{what} at line {}, column {}", at.line(), at.column()),
+        None => what.to_owned(),
+    }
 }
 
 impl<'de> Deserialize<'de> for Value {
@@ -149,6 +168,18 @@ mod tests {
     fn anchors_aliases_tags_and_second_documents_are_refused() {
         for text in ["a: &x 1", "a: &x 1\nb: *x", "a: !thing 1", "a: 1\n---\nb: 2", "a: [1"] {
             assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_a_documents_words() {
+        for (text, words) in [
+            ("a: 1\n~: 2", "a field without a name at line 2, column 1"),
+            ("a: &x 1", "an anchor or an alias at line 1, column 7"),
+            ("a: 1\n---\nb: 2", "a second document at line 2, column 1"),
+            ("a: [1", "unclosed bracket '[' at line 1, column 4"),
+        ] {
+            assert_eq!(read(text).unwrap_err(), words);
         }
     }
 

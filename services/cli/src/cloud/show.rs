@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fanfold_domain::{ByteRange, ChunkIndex, Launch, ObjectName, Run, key, manifest, message::Failure};
+use fanfold_domain::{
+    ByteRange, ChunkIndex, Launch, ObjectName, Run, RunState, key, manifest, message::Failure,
+};
 use fanfold_ports::{
     ledger::StageId,
     objects::{Pin, ReadError},
@@ -61,7 +63,7 @@ pub(super) async fn tell(stack: &Stack, run: &Run, progress: &Progress, json: bo
             json!({ "run": run, "progress": progress, "failed_chunks": failed, "launches": launches });
         return Ok(say::json(&shown)?);
     }
-    let Run { id, state, pipeline, source, output, errors, .. } = run;
+    let Run { id, state, pipeline, source, errors, .. } = run;
     say::line(&format!("run       {id}"))?;
     say::line(&format!("state     {state}"))?;
     if let Some(reason) = &run.reason {
@@ -82,7 +84,7 @@ pub(super) async fn tell(stack: &Stack, run: &Run, progress: &Progress, json: bo
     ))?;
     say::line(&format!("records   {}, {} of them bad", sums.records, sums.bad_records))?;
     say::line(&format!("took      {} ms", run.updated_at.ms_since(run.created_at)))?;
-    say::line(&format!("output    {output}"))?;
+    say::line(&format!("output    {}", place_of_output(run)))?;
     if sums.bad_records > 0 {
         say::line(&format!("errors    {errors}"))?;
     }
@@ -115,6 +117,14 @@ fn tell_launches(launches: &[Launch]) -> Result<(), Failed> {
         say::line(&format!("kept      launch {}: {note}", launches.join(", ")))?;
     }
     Ok(())
+
+/// Where the output is, as far as this run wrote one: its name may be that of an earlier run's.
+fn place_of_output(run: &Run) -> String {
+    match run.state {
+        RunState::Succeeded | RunState::SucceededPartial => run.output.to_string(),
+        state if state.has_ended() => "none".to_owned(),
+        _ => format!("{}, at the end", run.output),
+    }
 }
 
 async fn failed_chunks(stack: &Stack, run: &Run, progress: &Progress) -> Result<Vec<FailedChunk>, Failed> {
@@ -142,5 +152,25 @@ async fn range_of(stack: &Stack, run: &Run, chunk: ChunkIndex) -> Result<Option<
         }
         Err(ReadError::Missing(_)) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfold_domain::Timestamp;
+    use fanfold_ports::contract::sample_run;
+
+    use super::*;
+
+    #[test]
+    fn an_output_is_shown_only_where_the_run_wrote_one() {
+        let shown = |state| place_of_output(&Run { state, ..sample_run("a", Timestamp(0)) });
+        let name = "s3://output/orders/a.csv_Output";
+        assert_eq!(shown(RunState::Succeeded), name);
+        assert_eq!(shown(RunState::SucceededPartial), name);
+        assert_eq!(shown(RunState::Running), format!("{name}, at the end"));
+        for state in [RunState::Failed, RunState::Cancelled, RunState::Superseded] {
+            assert_eq!(shown(state), "none");
+        }
     }
 }

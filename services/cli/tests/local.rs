@@ -363,6 +363,24 @@ fn where_nothing_can_be_written_nothing_is_left_and_the_place_is_named() {
 }
 
 #[test]
+fn where_a_disk_is_full_its_directory_is_named() {
+    let place = Place::new("{pipeline: p, source: {format: lines}, stages: [{name: a, process: copy}]}", "");
+    fs::write(place.path("in"), b"0123456789\n".repeat(100_000)).unwrap();
+    fs::create_dir(place.path("full")).unwrap();
+    // No file may be longer than a block of it.
+    let limited = "ulimit -f 1; trap '' XFSZ; exec \"$0\" local in --pipeline p.yaml --output full/out";
+    let told = Command::new("sh")
+        .args(["-c", limited])
+        .arg(env!("CARGO_BIN_EXE_fanfold"))
+        .current_dir(place.directory.path())
+        .output();
+    let told = Told::from(told.unwrap());
+    assert_eq!(told.status, Some(1));
+    assert!(told.stderr.contains("write of a temporary file in full: "), "{}", told.stderr);
+    assert_eq!(fs::read_dir(place.path("full")).unwrap().count(), 0);
+}
+
+#[test]
 fn an_output_that_is_no_regular_file_is_refused_by_its_kind_and_stays() {
     let place = Place::new(ORDERS, orders(3));
     fs::create_dir(place.path("folder")).unwrap();

@@ -47,6 +47,8 @@ pub struct LocalObjects {
     /// What the file was when it was opened.
     seen: Stamp,
     store: Store,
+    /// Where that is.
+    directory: PathBuf,
     state: Mutex<State>,
 }
 
@@ -73,8 +75,9 @@ impl LocalObjects {
         if seen.size_bytes != places.pin.size_bytes {
             return Err(io::Error::other("it changed just now"));
         }
-        let store = Store::new(directory_of(&followed(beside)))?;
-        Ok(Self { source: Arc::new(file), seen, store, state: Mutex::default(), places })
+        let directory = directory_of(&followed(beside)).to_owned();
+        let store = Store::new(&directory)?;
+        Ok(Self { source: Arc::new(file), seen, store, directory, state: Mutex::default(), places })
     }
 
     /// Whether an output's file stands there from an earlier run.
@@ -96,6 +99,12 @@ impl LocalObjects {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the bytes of a work object. Where that fails, what a person can do something about is the disk.
+    fn keep(&self, bytes: &[u8]) -> Result<Extent, PortError> {
+        let named = || format!("a temporary file in {}", self.directory.display());
+        self.store.keep(bytes).map_err(|error| failed("write", named(), &error))
     }
 
     fn is_source(&self, object: &ObjectName) -> bool {
@@ -209,7 +218,7 @@ impl Objects for LocalObjects {
         condition: Condition,
         metadata: &Metadata,
     ) -> Result<Written, PortError> {
-        let extent = self.store.keep(&body).map_err(|error| failed("write", object, &error))?;
+        let extent = self.keep(&body)?;
         let etag =
             ETag::new(&format!("{:016x}", crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &body)));
         self.store(object, vec![extent], metadata, &condition, etag)
@@ -225,7 +234,7 @@ impl Objects for LocalObjects {
         number: u32,
         body: Bytes,
     ) -> Result<UploadedPart, UploadError> {
-        let extent = self.store.keep(&body).map_err(|error| failed("write", &upload.object, &error))?;
+        let extent = self.keep(&body)?;
         self.state().uploads.add(upload, number, vec![extent])
     }
 

@@ -35,6 +35,15 @@ pub enum PreambleError {
         /// The encoding that the mark stands for.
         found: &'static str,
     },
+    /// The same, by its first bytes alone.
+    #[error(
+        "the source begins as {found} does without a byte order mark, with zeros among its first characters; \
+         only UTF-8 and its kin can be read"
+    )]
+    Unmarked {
+        /// The encoding in which those bytes are ASCII.
+        found: &'static str,
+    },
     /// The header is longer than a record may be.
     #[error("the header is longer than {max_record} bytes")]
     TooLong {
@@ -62,13 +71,22 @@ const MARKS: [(&[u8], &str); 5] = [
 ];
 const UTF_8: &str = "UTF-8";
 
+/// Where zeros stand among the first four bytes of text that begins with characters of ASCII (RFC 4627, section 3).
+const ZEROS: [([bool; 4], &str); 4] = [
+    ([false, true, true, true], "UTF-32 (little-endian)"),
+    ([true, true, true, false], "UTF-32 (big-endian)"),
+    ([false, true, false, true], "UTF-16 (little-endian)"),
+    ([true, false, true, false], "UTF-16 (big-endian)"),
+];
+
 /// Finds where the data of a source begin: after its byte order mark and, with `header`, its first record
 /// and the blank lines before that.
 ///
 /// `bytes` are the source's first, `at_end` says that they are all. Returns `None` if more are needed,
 /// which never goes beyond the mark, the blank lines and `max_record` (at least [`CUT`](crate::CUT)) bytes.
 ///
-/// Fixed-width records may be binary, so there only a UTF-8 mark is taken for one.
+/// Without a mark, UTF-16 and UTF-32 are told by the zeros among the first four bytes. Fixed-width records may be
+/// binary, so there only a UTF-8 mark is taken for one, and zeros are data.
 pub fn preamble(
     dialect: Dialect,
     header: bool,
@@ -121,5 +139,18 @@ fn mark_len(dialect: Dialect, bytes: &[u8], at_end: bool) -> Result<Option<usize
             };
         }
     }
-    Ok(Some(0))
+    if !is_text {
+        return Ok(Some(0));
+    }
+    match bytes.first_chunk::<4>() {
+        None if !at_end => Ok(None),
+        None => Ok(Some(0)),
+        Some(first) => unmarked(*first).map_or(Ok(Some(0)), |found| Err(PreambleError::Unmarked { found })),
+    }
+}
+
+/// The encoding in which such first bytes are characters of ASCII, if it is not ASCII itself.
+fn unmarked(first: [u8; 4]) -> Option<&'static str> {
+    let zeros = first.map(|byte| byte == 0);
+    ZEROS.iter().find(|(pattern, _)| *pattern == zeros && first.is_ascii()).map(|(_, found)| *found)
 }

@@ -61,6 +61,7 @@ fn the_line_end_is_that_of_the_first_line_outside_quotes() {
 fn what_cannot_be_read_is_refused_with_the_reason() {
     let with_header = "format: csv, header: true";
     assert!(plan_error(with_header, b"\xff\xfea\0,\0b\0").contains("UTF-16"));
+    assert!(plan_error(with_header, b"a\0,\0b\0").contains("UTF-16"));
     assert!(plan_error(with_header, b"a,\"b\n1,2\n").contains("the quote at byte 2, in the header"));
     let blank = b"\n".repeat(17 << 20);
     assert!(plan_error(with_header, &blank).contains("longer than 16777216 bytes"));

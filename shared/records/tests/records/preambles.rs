@@ -47,6 +47,26 @@ fn a_source_may_have_nothing_at_all() {
 }
 
 #[test]
+fn other_encodings_are_told_by_zeros_where_there_is_no_mark() {
+    for (bytes, name) in [
+        (&b"a\0,\0b\0\n\0"[..], "UTF-16 (little-endian)"),
+        (b"\0a\0,\0b\0\n", "UTF-16 (big-endian)"),
+        (b"a\0\0\0,\0\0\0", "UTF-32 (little-endian)"),
+        (b"\0\0\0a\0\0\0,", "UTF-32 (big-endian)"),
+    ] {
+        for header in [false, true] {
+            let refused = whole(Dialect::CSV, header, bytes).unwrap_err();
+            assert_eq!(refused, PreambleError::Unmarked { found: name });
+        }
+        assert!(whole(Dialect::Fixed { length: 2 }, false, bytes).is_ok());
+        assert_eq!(preamble(Dialect::CSV, false, 1000, &bytes[..1], false), Ok(None), "{name}");
+    }
+    for data in [&b"a\0b,c\n"[..], b"ab\0\0", b"\0\0\0\0", b"a\0", b"\xe9\0\xe9\0"] {
+        assert!(whole(Dialect::Lines, false, data).is_ok(), "zeros that are data");
+    }
+}
+
+#[test]
 fn other_encodings_are_refused_by_name() {
     for (bytes, name) in [
         (&b"\xff\xfea\0"[..], "UTF-16 (little-endian)"),
@@ -81,10 +101,11 @@ fn a_header_that_has_no_end_is_refused() {
 
 #[test]
 fn a_beginning_that_may_become_a_mark_needs_more() {
-    for bytes in [&b""[..], b"\xef", b"\xef\xbb", b"\xff", b"\xff\xfe", b"\xff\xfe\0", b"\0\0"] {
+    for bytes in [&b""[..], b"\xef", b"\xef\xbb", b"\xff", b"\xff\xfe", b"\xff\xfe\0", b"\0\0", b"a", b"abc"]
+    {
         assert_eq!(preamble(Dialect::CSV, false, 1000, bytes, false), Ok(None), "{bytes:?}");
     }
-    assert!(preamble(Dialect::CSV, false, 1000, b"a", false).unwrap().is_some());
+    assert!(preamble(Dialect::CSV, false, 1000, b"abcd", false).unwrap().is_some());
 }
 
 proptest! {

@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -487,6 +487,31 @@ fn a_run_that_was_begun_to_outlive_its_terminal_does() {
 
 fn send(signal: &str, pid: u32) {
     assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+/// Root reads what it likes, so that all of it is done as somebody else.
+#[test]
+fn a_command_cannot_read_the_environment_that_it_was_not_given() {
+    let script = "cat > /dev/null; cat /proc/$PPID/environ || echo refused";
+    let pipeline = format!(
+        "{{pipeline: p, source: {{format: lines}}, stages: [{{name: a, command: [sh, -c, '{script}']}}]}}"
+    );
+    let place = Place::new(&pipeline, "a\n");
+    fs::set_permissions(place.directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    // Where the program was built, only its owner may look.
+    fs::copy(env!("CARGO_BIN_EXE_fanfold"), place.path("fanfold")).unwrap();
+    let arguments = ["./fanfold", "local", "in", "--pipeline", "p.yaml", "--output", "out"];
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let words = if is_root { [&as_nobody[..], &arguments].concat() } else { arguments.to_vec() };
+    let told = Command::new(words[0])
+        .args(&words[1..])
+        .current_dir(place.directory.path())
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .output();
+    let told = Told::from(told.unwrap());
+    assert_eq!(told.status, Some(0), "{told:?}");
+    assert_eq!(place.read("out"), "refused\n");
 }
 
 fn wait_for_line(path: &Path) -> String {

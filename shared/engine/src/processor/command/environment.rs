@@ -57,6 +57,20 @@ pub(super) fn environment(
     Ok(own.chain(passed).collect())
 }
 
+/// Closes the environment and the memory of this process, from now on, to other processes of its user: what a
+/// command is not given it must not read of whoever began it. To root they stay open.
+#[cfg(target_os = "linux")]
+pub(super) fn hide_ours() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_dumpable(false)?)
+}
+
+/// Other systems have no environments in a file system.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Linux")]
+pub(super) fn hide_ours() -> io::Result<()> {
+    Ok(())
+}
+
 /// A program named by a relative path stands in the Lambda's package, beside the worker.
 pub(super) fn resolve(program: &str, inherited: &Inherited) -> PathBuf {
     let path = Path::new(program);

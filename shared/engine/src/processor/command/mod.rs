@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use self::{
-    environment::{environment, resolve},
+    environment::{environment, hide_ours, resolve},
     error::describe,
     family::Family,
     pipes::{MAX_REPORT_BYTES, Reports, blocks, log_lines},
@@ -67,6 +67,9 @@ impl Command {
     ) -> Result<Self, CommandError> {
         let program = argv.first().expect("a parsed command has a program").clone();
         let failed = |source| CommandError::Start { program: program.clone(), source };
+        if credentials == Credentials::None {
+            hide_ours().map_err(failed)?;
+        }
         let (reports, for_reports) = io::pipe().map_err(failed)?;
         let mut command = command(context, argv, credentials, for_reports.into()).map_err(failed)?;
         let mut child = command.spawn().map_err(failed)?;

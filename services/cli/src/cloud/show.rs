@@ -117,6 +117,7 @@ fn tell_launches(launches: &[Launch]) -> Result<(), Failed> {
         say::line(&format!("kept      launch {}: {note}", launches.join(", ")))?;
     }
     Ok(())
+}
 
 /// Where the output is, as far as this run wrote one: its name may be that of an earlier run's.
 fn place_of_output(run: &Run) -> String {

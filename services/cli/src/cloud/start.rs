@@ -72,6 +72,7 @@ mod tests {
         let own = sample_pipeline("own", 0).to_document().to_string();
         let mut stack = Stack {
             ports,
+            fleet: world.fleet.clone(),
             input_bucket: "in".to_owned(),
             work_bucket: "work".to_owned(),
             default_pipeline: Some(own),

@@ -135,6 +135,7 @@ mod tests {
             let memory = MemoryWorld::new(objects, clock, Faults::none());
             let stack = Stack {
                 ports: memory.calm_ports(),
+                fleet: memory.fleet.clone(),
                 input_bucket: "in".to_owned(),
                 work_bucket: "work".to_owned(),
                 default_pipeline: Some(pipeline("own", "", "").to_document().to_string()),

@@ -47,6 +47,8 @@ def main() -> None:
         case "image":
             files = [images.file_of(text) for text in arguments.files]
             images.write(arguments.out, arguments.name, arguments.entrypoint, arguments.env, files)
+        case "busybox":
+            images.write_busybox(arguments.out, arguments.name)
         case "load":
             for cluster in [named(name) for name in arguments.names] or running():
                 images.load(cluster, arguments.archive)
@@ -72,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
     image_parser.add_argument("--entrypoint", required=True, help="the program's path in the image")
     image_parser.add_argument("--env", action="append", default=[], metavar="K=V")
     image_parser.add_argument("files", nargs="+", metavar="SRC=DST[:MODE]")
+    busybox_parser = commands.add_parser("busybox", help="write an image with some tools of Debian's busybox")
+    busybox_parser.add_argument("out", type=Path, help="the OCI archive to write")
+    busybox_parser.add_argument("name", metavar="NAME:TAG")
     load_parser = commands.add_parser("load", help="give an image to clusters: they can pull none")
     load_parser.add_argument("archive", type=Path)
     load_parser.add_argument("names", nargs="*", help="the clusters'; all unless said otherwise")

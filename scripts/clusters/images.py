@@ -40,13 +40,24 @@ def file_of(text: str) -> File:
     return File(Path(source), PurePosixPath(target), bits)
 
 
+def with_path(environment: list[str]) -> list[str]:
+    return environment if any(text.startswith("PATH=") for text in environment) else ["PATH=/", *environment]
+
+
+def write_busybox(out: Path, name: str) -> None:
+    """An image as a user might have one, with tools and nothing of ours."""
+    program = programs.busybox()
+    tools = [File(program, PurePosixPath("/bin") / tool, 0o755) for tool in ("cat", "sh", "sleep", "tail", "tr")]
+    write(out, name, "/bin/sh", ["PATH=/bin"], tools)
+
+
 def write(out: Path, name: str, entrypoint: str, environment: list[str], files: list[File]) -> None:
     """An image FROM scratch with one layer, as an OCI archive. The same input gives the same bytes."""
     layer = layer_of(files)
     config = json_bytes({
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
         "os": "linux",
-        "config": {"Entrypoint": [entrypoint], "Env": ["PATH=/", *environment], "WorkingDir": "/"},
+        "config": {"Entrypoint": [entrypoint], "Env": with_path(environment), "WorkingDir": "/"},
         "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
     })
     manifest = json_bytes({

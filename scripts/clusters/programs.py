@@ -17,7 +17,6 @@ from .settings import PROGRAMS, fail, unsupported
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl")
 STAND_INS = ("identity", "pause", "pod-network")
-PACKAGES = ("containerd", "runc")
 # Stripped, and without the paths of this machine.
 FLAGS = ["-trimpath", "-tags", "notest,grpcnotrace"]
 STRIPPED = "-s -w"
@@ -50,23 +49,34 @@ def stand_ins() -> Path:
 
 @functools.cache
 def containerd() -> Path:
-    """The folder with containerd, its shim, its client and runc. They are not installed: a machine with Docker has
-    others of its own."""
+    """The folder with containerd, its shim, its client and runc."""
+    place = debian("containerd", "containerd", "runc") / "usr" / "bin"
+    if not done([place / "runc", "--version"], place):
+        unsupported("Debian's runc does not run here")
+    return place
+
+
+@functools.cache
+def busybox() -> Path:
+    """A static program that is many: what an image of a user's may hold."""
+    return debian("busybox", "busybox-static") / "bin" / "busybox"
+
+
+def debian(name: str, *packages: str) -> Path:
+    """The folder with what packages hold. They are not installed: a machine with Docker has others of its own."""
 
     def unpack(place: Path, scratch: Path) -> None:
         update = ["apt-get", "update", "--quiet"]
-        download = ["apt-get", "download", "--quiet", "--option", "APT::Sandbox::User=root", *PACKAGES]
+        download = ["apt-get", "download", "--quiet", "--option", "APT::Sandbox::User=root", *packages]
         if not done(download, scratch) and not (done(update, scratch) and done(download, scratch)):
-            unsupported(f"apt-get could not download {' and '.join(PACKAGES)}")
+            unsupported(f"apt-get could not download {' and '.join(packages)}")
         for package in scratch.glob("*.deb"):
             if not done(["dpkg-deb", "--extract", package, place], scratch):
                 unsupported(f"could not unpack {package.name}")
-        if not done([place / "usr" / "bin" / "runc", "--version"], scratch):
-            unsupported("Debian's runc does not run here")
 
     release = Path("/etc/os-release")
-    key = (release.read_bytes() if release.exists() else b"") + " ".join(PACKAGES).encode()
-    return cached("containerd", hashlib.sha256(key).hexdigest(), unpack, "a few seconds") / "usr" / "bin"
+    key = (release.read_bytes() if release.exists() else b"") + " ".join(packages).encode()
+    return cached(name, hashlib.sha256(key).hexdigest(), unpack, "a few seconds")
 
 
 def cached(name: str, digest: str, make: Callable[[Path, Path], None], duration: str) -> Path:

@@ -13,7 +13,7 @@ def write() -> None:
     for name, resource in list(resources.items()):
         properties = resource.get("Properties", {})
         for policy in policies(properties):
-            policy["Statement"] = [adapted(s) for s in policy["Statement"] if s["Sid"] != "TlsOnly"]
+            policy["Statement"] = [adapted(s) for s in policy["Statement"] if s.get("Sid") != "TlsOnly"]
         if "PolicyDocument" in properties and not properties["PolicyDocument"]["Statement"]:
             del resources[name]
         if "CodeUri" in properties:
@@ -31,6 +31,8 @@ def policies(properties: dict) -> Iterator[dict]:
 
 def adapted(statement: dict[str, Any]) -> dict[str, Any]:
     """A statement with what AWS implies and the local one wants said."""
+    if "Fn::If" in statement:
+        return statement
     adapted = dict(statement)
     if statement["Action"] == "sqs:SendMessage":
         adapted["Action"] = ["sqs:SendMessage", "sqs:SendMessageBatch"]

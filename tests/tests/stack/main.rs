@@ -2,6 +2,7 @@
 //!
 //! `scripts/test` starts the local AWS, deploys the functions and sets what is read here.
 
+mod clusters;
 mod oracle;
 mod stack;
 

@@ -15,7 +15,7 @@ use futures::TryStreamExt;
 use serde_json::json;
 
 /// The longest that a test waits for anything, in milliseconds: a hang fails, a busy machine does not.
-const PATIENCE_MS: u64 = 180_000;
+const PATIENCE_MS: u64 = 300_000;
 const LOOK_EVERY_MS: u64 = 100;
 
 /// The deployed stack.
@@ -26,7 +26,7 @@ pub(crate) struct Stack {
 }
 
 #[expect(clippy::disallowed_methods, reason = "what scripts/test says of the stack it deployed")]
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by scripts/test"))
 }
 
@@ -130,10 +130,14 @@ impl Stack {
 
     /// Time in which a wrong reaction would show.
     pub(crate) async fn settle(&self) {
-        self.ports.clock.sleep_ms(3_000).await;
+        self.pause(3_000).await;
     }
 
-    async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    pub(crate) async fn pause(&self, ms: u64) {
+        self.ports.clock.sleep_ms(ms).await;
+    }
+
+    pub(crate) async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
         let clock: &dyn Clock = &*self.ports.clock;
         let since = clock.now();
         while clock.now().ms_since(since) < PATIENCE_MS {

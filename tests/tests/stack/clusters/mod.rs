@@ -75,7 +75,7 @@ async fn clusters_share_a_run_by_weight_and_it_comes_back_in_order() {
     assert!(chunks >= 40, "{chunks} chunks");
     let shares = shares(&stack.launches(&run).await);
     let (one, two) = (shares["shared-one"], shares["shared-two"]);
-    assert!((3..=5).contains(&one) && one + two >= 14, "{one} and {two}");
+    assert!((2..=5).contains(&one) && one + two >= 12, "{one} and {two}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

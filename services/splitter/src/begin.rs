@@ -128,7 +128,8 @@ impl Splitter {
         let ownership = match taken {
             Taken::Owned(ownership) => ownership,
             Taken::Newer(newer) => {
-                let reason = format!("run {} is of a newer upload", newer.run);
+                let reason =
+                    format!("a newer upload of {source} came before; run {} owns the output", newer.run);
                 supersede(&self.ports, &run.id, run.generation, &reason).await?;
                 return Ok(None);
             }

@@ -224,6 +224,23 @@ async fn the_newer_of_two_uploads_supersedes_the_older_in_either_order() {
 }
 
 #[tokio::test]
+async fn an_older_upload_stays_superseded_though_a_submission_lies_between() {
+    let (world, splitter) = splitter();
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "05")).await.unwrap();
+    splitter.handle(&submission("p", "k")).await.unwrap();
+    splitter.handle(&event(KEY, &head, "04")).await.unwrap();
+    let runs = runs(&world).await;
+    let of = |text: Option<&str>| {
+        let sequencer = text.map(fanfold_domain::Sequencer::new);
+        runs.iter().find(|run| run.sequencer == sequencer).unwrap()
+    };
+    assert_eq!(of(Some("04")).state, RunState::Superseded);
+    assert!(of(Some("04")).reason.as_ref().unwrap().contains("newer upload"));
+    assert_eq!(of(None).state, RunState::Running);
+}
+
+#[tokio::test]
 async fn a_run_left_in_planning_goes_on_when_it_is_resumed() {
     let (world, splitter) = splitter();
     let head = world.objects.insert("input", KEY, SOURCE);

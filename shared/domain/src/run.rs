@@ -248,32 +248,6 @@ impl Run {
     }
 }
 
-/// Who may write an output key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ownership {
-    /// The run that took it last.
-    pub run: RunId,
-    /// How many times it was taken.
-    pub epoch: Epoch,
-    /// The run that it was taken from, if another owned it.
-    pub former: Option<RunId>,
-    /// The source of that run.
-    pub source: ObjectName,
-    /// The sequencer of that run's event, where an event began it.
-    pub sequencer: Option<Sequencer>,
-}
-
-impl Ownership {
-    /// Whether a run of `source` with `sequencer` comes from an older event than this owner: then it is
-    /// superseded at birth. Only events of the same key have an order; any other newcomer takes over.
-    pub fn is_newer_than(&self, source: &ObjectName, sequencer: Option<&Sequencer>) -> bool {
-        match (&self.sequencer, sequencer) {
-            (Some(own), Some(other)) => self.source == *source && own > other,
-            _ => false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,22 +276,5 @@ mod tests {
             assert!(from.may_become(RunState::Failed), "{from}");
             assert_eq!(from.may_become(RunState::Succeeded), from == RunState::Completing);
         }
-    }
-
-    #[test]
-    fn only_an_older_event_of_the_same_key_is_turned_away() {
-        let run = RunId::derive("p", &crate::Origin::Submission { idempotency_key: "k" });
-        let source = ObjectName::new("in", "a.csv");
-        let owner = Ownership {
-            run,
-            epoch: Epoch(1),
-            former: None,
-            source: source.clone(),
-            sequencer: Some(Sequencer::new("05")),
-        };
-        assert!(owner.is_newer_than(&source, Some(&Sequencer::new("04"))));
-        assert!(!owner.is_newer_than(&source, Some(&Sequencer::new("06"))));
-        assert!(!owner.is_newer_than(&source, None));
-        assert!(!owner.is_newer_than(&ObjectName::new("in", "b.csv"), Some(&Sequencer::new("04"))));
     }
 }

@@ -64,7 +64,7 @@ pub enum Saved {
 pub enum Taken {
     /// The run owns it, since now or since before.
     Owned(Ownership),
-    /// A run of a newer event of the same source owns it.
+    /// A run of a newer event of the same source took it before; the owner, which may be another by now.
     Newer(Ownership),
 }
 
@@ -113,8 +113,8 @@ pub trait Ledger: Send + Sync {
     /// The latest runs by creation, newest first, at most `limit`. May lag behind.
     async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError>;
 
-    /// Makes `run` the owner of `output`, raising the epoch and noting the former owner, unless it is already, or unless a run of a newer
-    /// event of the same source is ([`Ownership::is_newer_than`]).
+    /// Makes `run` the owner of `output`, raising the epoch and noting the former owner, unless it is already, or
+    /// unless a run of a newer event of the same source ever was ([`Ownership::taking`]).
     async fn take_output(
         &self,
         output: &ObjectName,

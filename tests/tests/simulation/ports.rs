@@ -255,6 +255,7 @@ impl Ledger for Watched {
         if let Taken::Owned(Ownership { epoch: Epoch(epoch), former, .. }) = &taken {
             let line = format!("run {run} owns the output at epoch {epoch}, taken from {former:?}");
             self.record().tell(line);
+            self.record().taken(output, run, sequencer);
         }
         self.gate.leave(call).await;
         Ok(taken)

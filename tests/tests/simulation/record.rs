@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use fanfold_domain::{
-    ChunkIndex, Epoch, GroupIndex, Mark, ObjectName, Run, RunId, RunState, Stamp,
+    ChunkIndex, Epoch, GroupIndex, Mark, ObjectName, Run, RunId, RunState, Sequencer, Stamp,
     message::{ChunkMessage, FoldMessage, decode},
 };
 use fanfold_ports::{
@@ -41,6 +41,8 @@ pub(crate) struct Record {
     pub(crate) marks: BTreeMap<(StageId, ChunkIndex), Mark>,
     pub(crate) folded: BTreeMap<StageId, BTreeSet<GroupIndex>>,
     sent_chunks: BTreeSet<(StageId, ChunkIndex)>,
+    /// The newest upload whose run took an output. All uploads of a simulation are of one key.
+    newest_taker: BTreeMap<ObjectName, Sequencer>,
     /// What no step may have done.
     pub(crate) violations: Vec<String>,
     /// A line for each step that matters, to be read by a person.
@@ -195,6 +197,19 @@ impl Record {
         if before.is_some() && is_shared && !self.expired.remove(key) {
             self.accuse(format!("{key} was overwritten"));
         }
+    }
+
+    /// Once an output was a newer upload's, no older upload's run owns it any more, whoever took it in between.
+    pub(crate) fn taken(&mut self, output: &ObjectName, run: &RunId, sequencer: Option<&Sequencer>) {
+        let Some(sequencer) = sequencer else { return };
+        let newest = self.newest_taker.entry(output.clone()).or_insert_with(|| sequencer.clone());
+        if sequencer >= newest {
+            newest.clone_from(sequencer);
+            return;
+        }
+        let newest = newest.clone();
+        let short = short(run);
+        self.accuse(format!("run {short} of upload {sequencer:?} owns the output after {newest:?}"));
     }
 
     pub(crate) fn published(&mut self, name: &ObjectName, bytes: Bytes, metadata: &Metadata) {

@@ -273,9 +273,11 @@ fn acts(
     let bytes = || source(chance, pipeline.source.format, content);
     let soon =
         || if chance.percent(60) { chance.within(0..4 * SECOND) } else { chance.within(0..10 * MINUTE) };
+    // Some come long after what other uploads and submissions of the key began.
+    let when = || if is_duel && chance.percent(20) { chance.within(0..40 * MINUTE) } else { soon() };
     let events = || {
         let doubles = if is_rough && chance.percent(30) { chance.within(1..3) } else { 0 };
-        (0..=doubles).map(|_| if is_rough { soon() } else { 0 }).collect::<Vec<_>>()
+        (0..=doubles).map(|_| if is_rough { when() } else { 0 }).collect::<Vec<_>>()
     };
     let first = bytes();
     let mut acts = vec![(0, Act::Upload { bytes: first.clone(), event_delays_ms: events() })];
@@ -292,7 +294,7 @@ fn acts(
     sometimes(again / 2, &|| Act::Upload { bytes: first.clone(), event_delays_ms: events() });
     sometimes(8, &|| Act::Upload { bytes: bytes(), event_delays_ms: Vec::new() });
     for key in ["one", "two"] {
-        sometimes(8, &|| Act::Submit {
+        sometimes(if is_duel { 40 } else { 8 }, &|| Act::Submit {
             idempotency_key: key.to_owned(),
             times: u32::try_from(chance.within(1..4)).expect("small"),
         });

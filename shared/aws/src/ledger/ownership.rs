@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use fanfold_domain::{Epoch, ObjectName, Ownership, RunId, Sequencer};
+use fanfold_domain::{Epoch, ObjectName, Ownership, RunId, Sequencer, Taking};
 use fanfold_ports::ledger::Taken;
 use fanfold_ports::{Clock, Fault, PortError};
 
@@ -35,10 +35,10 @@ impl DynamoLedger {
         for tries in 0..TRIES {
             SystemClock.sleep_ms(SystemClock.random() % (1 + tries * WAIT_MS)).await;
             let old = self.get_owner("take_output", output).await?;
-            let new = match decide(old.as_ref(), run, source, sequencer) {
-                Decision::Owned(ownership) => return Ok(Taken::Owned(ownership)),
-                Decision::Newer(ownership) => return Ok(Taken::Newer(ownership)),
-                Decision::Take(new) => new,
+            let new = match Ownership::taking(old.as_ref(), run, source, sequencer) {
+                Taking::Owned(ownership) => return Ok(Taken::Owned(ownership)),
+                Taking::Newer(ownership) => return Ok(Taken::Newer(ownership)),
+                Taking::Take(new) => new,
             };
             if self.put_owner(output, old.as_ref(), &new).await? {
                 return Ok(Taken::Owned(new));
@@ -98,32 +98,6 @@ fn item(output: &ObjectName, owner: &Ownership) -> Item {
     item
 }
 
-#[derive(Debug, PartialEq)]
-enum Decision {
-    Owned(Ownership),
-    Newer(Ownership),
-    Take(Ownership),
-}
-
-fn decide(
-    old: Option<&Ownership>,
-    run: &RunId,
-    source: &ObjectName,
-    sequencer: Option<&Sequencer>,
-) -> Decision {
-    match old {
-        Some(owner) if owner.run == *run => Decision::Owned(owner.clone()),
-        Some(owner) if owner.is_newer_than(source, sequencer) => Decision::Newer(owner.clone()),
-        _ => Decision::Take(Ownership {
-            run: run.clone(),
-            epoch: Epoch(old.map_or(0, |owner| owner.epoch.0) + 1),
-            former: old.map(|owner| owner.run.clone()),
-            source: source.clone(),
-            sequencer: sequencer.cloned(),
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,26 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn epochs_begin_at_one_and_rise() {
-        let source = ObjectName::new("in", "a");
-        let Decision::Take(first) = decide(None, &run("1"), &source, Some(&Sequencer::new("05"))) else {
-            panic!("nobody owned it");
-        };
-        assert_eq!(first.epoch, Epoch(1));
-        assert_eq!(decide(Some(&first), &run("1"), &source, None), Decision::Owned(first.clone()));
-        let older = decide(Some(&first), &run("2"), &source, Some(&Sequencer::new("04")));
-        assert_eq!(older, Decision::Newer(first.clone()));
-        let Decision::Take(next) = decide(Some(&first), &run("2"), &source, Some(&Sequencer::new("06")))
-        else {
-            panic!("a newer event takes over");
-        };
-        assert_eq!((next.epoch, next.run), (Epoch(2), run("2")));
-    }
-
-    #[test]
     fn an_ownership_survives_its_item() {
         let output = ObjectName::new("out", "a_Output");
-        let Decision::Take(owner) = decide(None, &run("1"), &ObjectName::new("in", "a"), None) else {
+        let source = ObjectName::new("in", "a");
+        let Taking::Take(owner) = Ownership::taking(None, &run("1"), &source, Some(&Sequencer::new("05")))
+        else {
             panic!("nobody owned it");
         };
         let item = item(&output, &owner);

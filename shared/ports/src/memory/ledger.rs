@@ -7,8 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use fanfold_domain::{
-    ChunkIndex, Epoch, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId, Sequencer,
-    Sums, group::MAX_MARKS, message::Failure, pipeline::Pipeline,
+    ChunkIndex, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId, Sequencer, Sums,
+    Taking, group::MAX_MARKS, message::Failure, pipeline::Pipeline,
 };
 
 use crate::{
@@ -140,20 +140,10 @@ impl Ledger for MemoryLedger {
         sequencer: Option<&Sequencer>,
     ) -> Result<Taken, PortError> {
         let mut state = self.state();
-        let before = state.owners.get(output).cloned();
-        match &before {
-            Some(owner) if owner.run == *run => {
-                return Ok(Taken::Owned(owner.clone()));
-            }
-            Some(owner) if owner.is_newer_than(source, sequencer) => return Ok(Taken::Newer(owner.clone())),
-            _ => {}
-        }
-        let ownership = Ownership {
-            run: run.clone(),
-            epoch: Epoch(before.as_ref().map_or(0, |owner| owner.epoch.0) + 1),
-            former: before.map(|owner| owner.run),
-            source: source.clone(),
-            sequencer: sequencer.cloned(),
+        let ownership = match Ownership::taking(state.owners.get(output), run, source, sequencer) {
+            Taking::Owned(ownership) => return Ok(Taken::Owned(ownership)),
+            Taking::Newer(ownership) => return Ok(Taken::Newer(ownership)),
+            Taking::Take(ownership) => ownership,
         };
         state.owners.insert(output.clone(), ownership.clone());
         Ok(Taken::Owned(ownership))

@@ -122,6 +122,7 @@ macro_rules! ledger_contract {
                 each_taking_raises_the_epoch,
                 an_owner_that_takes_again_keeps_its_epoch,
                 an_older_event_of_the_same_source_is_turned_away,
+                an_older_event_is_turned_away_whoever_took_the_output_since,
                 any_other_newcomer_takes_over,
                 of_racing_takers_each_has_an_epoch_of_its_own,
                 an_unmarked_group_is_empty,

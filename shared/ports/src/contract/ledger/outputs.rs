@@ -42,13 +42,8 @@ pub async fn each_taking_raises_the_epoch(t: &LedgerUnderTest) {
     assert_eq!(owned(t, output, &first).await, (Epoch(1), None));
     assert_eq!(owned(t, output, &second).await, (Epoch(2), Some(first.id.clone())));
     assert_eq!(owned(t, output, &first).await, (Epoch(3), Some(second.id.clone())));
-    let wanted = Ownership {
-        run: first.id.clone(),
-        epoch: Epoch(3),
-        former: Some(second.id),
-        source: first.source.object.clone(),
-        sequencer: None,
-    };
+    let wanted =
+        Ownership { run: first.id.clone(), epoch: Epoch(3), former: Some(second.id), newest: Vec::new() };
     assert_eq!(owner(t, output).await, Some(wanted));
 }
 
@@ -60,7 +55,8 @@ pub async fn an_owner_that_takes_again_keeps_its_epoch(t: &LedgerUnderTest) {
     for _ in 0..3 {
         assert_eq!(owned(t, &run.output, &run).await, (Epoch(2), Some(former.id.clone())));
     }
-    assert_eq!(owner(t, &run.output).await.and_then(|owner| owner.sequencer), run.sequencer);
+    let newest = owner(t, &run.output).await.expect("it was taken").newest;
+    assert_eq!(newest.first().map(|newest| &newest.sequencer), run.sequencer.as_ref());
 }
 
 /// It is superseded at birth, and the owner stays; sequencers are padded on the right to be compared.
@@ -73,6 +69,20 @@ pub async fn an_older_event_of_the_same_source_is_turned_away(t: &LedgerUnderTes
     assert_eq!(owner(t, &newer.output).await, Some(owner_before));
 }
 
+/// A submission, or an event of another key, opens the door to no event that was turned away before it.
+pub async fn an_older_event_is_turned_away_whoever_took_the_output_since(t: &LedgerUnderTest) {
+    let newer = event(t, "newest", "a.csv", "05");
+    let output = newer.output.clone();
+    owned(t, &output, &newer).await;
+    let others =
+        [t.run("submission"), event(t, "of another key", "b.csv", "01"), t.run("another submission")];
+    for (i, other) in (0..).zip(&others) {
+        owned(t, &output, other).await;
+        let late = event(t, &format!("late {i}"), "a.csv", "04");
+        assert!(matches!(take(t, &output, &late).await, Taken::Newer(owner) if owner.run == other.id));
+    }
+}
+
 /// A newer event, an event of another key, a manual start.
 pub async fn any_other_newcomer_takes_over(t: &LedgerUnderTest) {
     let mut runs = vec![
@@ -81,7 +91,7 @@ pub async fn any_other_newcomer_takes_over(t: &LedgerUnderTest) {
         event(t, "of another key", "b.csv", "01"),
     ];
     runs.push(t.run("manual"));
-    runs.push(event(t, "after a manual one", "a.csv", "01"));
+    runs.push(event(t, "newer after a manual one", "a.csv", "07"));
     let output = runs[0].output.clone();
     for (run, epoch) in runs.iter().zip(1..) {
         assert_eq!(owned(t, &output, run).await.0, Epoch(epoch));

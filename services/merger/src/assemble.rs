@@ -1,6 +1,6 @@
 //! Assembling and publishing the output.
 
-use fanfold_domain::{Run, RunState, Stamp, Standing};
+use fanfold_domain::{Grouping, ObjectName, Run, RunId, RunState, Stamp, Standing};
 use fanfold_engine::publish::{Assembled, assemble};
 use fanfold_lifecycle::{fence_formers, give_up, succeed};
 use fanfold_ports::{
@@ -15,12 +15,22 @@ use crate::{Merger, MergerError, errors::Listed, upload::Target};
 const TRIES: usize = 5;
 const TAKEN_OVER: &str = "another run took over the output";
 
-/// How one try at publication ended.
-enum Published {
+/// How an assembly ended.
+enum End {
     /// The output is there.
-    Yes,
+    Published,
     /// A newer run's output is there, or a newer run owns it.
     Newer,
+    /// For this reason nothing can be published, however often it is tried.
+    Failed(String),
+    /// The run ended otherwise meanwhile.
+    Over,
+}
+
+/// How one try at publication ended.
+enum Published {
+    /// For good.
+    End(End),
     /// Someone else wrote there meanwhile: look again.
     Refused,
     /// The upload cannot be completed any more: begin another.
@@ -33,32 +43,44 @@ impl Merger {
             return self.report(run).await;
         }
         let (Some(plan), RunState::Completing) = (&run.plan, run.state) else { return Ok(()) };
+        let (ports, id) = (&self.ports, &run.id);
+        let end = match self.try_to_assemble(run, plan.grouping).await {
+            Ok(end) => end,
+            Err(error) if is_final(&error) => End::Failed(format!("the output cannot be assembled: {error}")),
+            Err(error) => return Err(error),
+        };
+        match end {
+            End::Published => succeed(ports, id).await?,
+            End::Newer => give_up(ports, id, RunState::Superseded, TAKEN_OVER).await?,
+            End::Failed(reason) => give_up(ports, id, RunState::Failed, &reason).await?,
+            End::Over => {}
+        }
+        Ok(())
+    }
+
+    async fn try_to_assemble(&self, run: &Run, grouping: Grouping) -> Result<End, MergerError> {
         let sums = self.ports.ledger.root(&StageId::of(run)).await?.sums;
-        let groups = plan.grouping.groups();
         let mut assembled: Option<Assembled> = None;
         for _ in 0..TRIES {
             if assembled.is_none() && !self.is_settled(run).await? {
                 // Before anything is written under a name that is another's by now, the list of bad records too.
                 if !self.owns_output(run).await? {
-                    return Ok(give_up(&self.ports, &run.id, RunState::Superseded, TAKEN_OVER).await?);
+                    return Ok(End::Newer);
                 }
                 fence_formers(&self.ports, run).await?;
-                let Some(upload) = self.begin_upload(run, Target::Output).await? else { return Ok(()) };
-                let filled =
-                    assemble(&*self.ports.objects, run, &self.work_bucket, groups, &sums, upload).await;
-                match filled {
-                    Ok(filled) => assembled = Some(filled),
-                    Err(error) => return self.assembly_failed(run, error).await,
-                }
-                if self.list_bad_records(run, &sums).await? == Listed::Newer {
-                    return Ok(give_up(&self.ports, &run.id, RunState::Superseded, TAKEN_OVER).await?);
+                let Some(upload) = self.begin_upload(run, Target::Output).await? else {
+                    return Ok(End::Over);
+                };
+                let (objects, groups) = (&*self.ports.objects, grouping.groups());
+                assembled = Some(assemble(objects, run, &self.work_bucket, groups, &sums, upload).await?);
+                match self.list_bad_records(run, &sums).await? {
+                    Listed::Yes => {}
+                    Listed::Newer => return Ok(End::Newer),
+                    Listed::OfAnother(other) => return Ok(End::Failed(shared(&run.errors, &other))),
                 }
             }
             match self.publish(run, assembled.as_ref()).await? {
-                Published::Yes => return Ok(succeed(&self.ports, &run.id).await?),
-                Published::Newer => {
-                    return Ok(give_up(&self.ports, &run.id, RunState::Superseded, TAKEN_OVER).await?);
-                }
+                Published::End(end) => return Ok(end),
                 Published::Refused => {}
                 Published::Spent => assembled = None,
             }
@@ -69,7 +91,7 @@ impl Merger {
     /// Whether the output's name already decides how the run ends, so that nothing is to be assembled.
     async fn is_settled(&self, run: &Run) -> Result<bool, MergerError> {
         let head = self.ports.objects.head(&run.output, None).await?;
-        let standing = Stamp::of(run).judge(head.as_ref().map(|head| &head.metadata));
+        let standing = Stamp::of(run, &run.output).judge(head.as_ref().map(|head| &head.metadata));
         Ok(standing != Standing::Replaceable)
     }
 
@@ -81,38 +103,44 @@ impl Merger {
 
     async fn publish(&self, run: &Run, assembled: Option<&Assembled>) -> Result<Published, MergerError> {
         let head = self.ports.objects.head(&run.output, None).await?;
-        match Stamp::of(run).judge(head.as_ref().map(|head| &head.metadata)) {
-            Standing::Ours => return Ok(Published::Yes),
-            Standing::Newer => return Ok(Published::Newer),
+        let metadata = head.as_ref().map(|head| &head.metadata);
+        match Stamp::of(run, &run.output).judge(metadata) {
+            Standing::Ours => return Ok(Published::End(End::Published)),
+            Standing::Newer => return Ok(Published::End(End::Newer)),
+            Standing::OfAnother(other) => {
+                return Ok(Published::End(End::Failed(shared(&run.output, &other))));
+            }
             Standing::Replaceable => {}
         }
         let Some(Assembled { upload, parts, expected }) = assembled else { return Ok(Published::Spent) };
         if !self.owns_output(run).await? {
-            return Ok(Published::Newer);
+            return Ok(Published::End(End::Newer));
         }
         let condition = head.map_or(Condition::Absent, |head| Condition::Matches(head.etag));
         let completed = self.ports.objects.complete_upload(upload, parts, condition, *expected).await;
         match completed {
-            Ok(Written::Stored(_)) => Ok(Published::Yes),
+            Ok(Written::Stored(_)) => Ok(Published::End(End::Published)),
             Ok(Written::Refused) => Ok(Published::Refused),
             Ok(Written::Conflict) | Err(UploadError::Gone(_)) => Ok(Published::Spent),
             Err(error) => Err(error.into()),
         }
     }
+}
 
-    /// What no further try would mend ends the run.
-    async fn assembly_failed(&self, run: &Run, error: UploadError) -> Result<(), MergerError> {
-        let is_final = match &error {
-            UploadError::Read(ReadError::Missing(_) | ReadError::Changed(_)) => true,
-            UploadError::Port(failed) | UploadError::Read(ReadError::Port(failed)) => {
-                failed.fault == Fault::Permanent
-            }
-            UploadError::Gone(_) => false,
-        };
-        if !is_final {
-            return Err(error.into());
+/// Whether no further try would mend it.
+fn is_final(error: &MergerError) -> bool {
+    match error {
+        MergerError::Upload(UploadError::Read(ReadError::Missing(_) | ReadError::Changed(_))) => true,
+        MergerError::Upload(UploadError::Port(failed) | UploadError::Read(ReadError::Port(failed))) => {
+            failed.fault == Fault::Permanent
         }
-        let reason = format!("the output cannot be assembled: {error}");
-        Ok(give_up(&self.ports, &run.id, RunState::Failed, &reason).await?)
+        _ => false,
     }
+}
+
+/// Why a run ends that finds another output's object under a name of its own.
+fn shared(name: &ObjectName, other: &RunId) -> String {
+    format!(
+        "{name} was written by run {other} for another output: give each pipeline a merge.errors_key of its own"
+    )
 }

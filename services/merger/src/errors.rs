@@ -1,6 +1,6 @@
 //! The list of bad records, `<key>_Errors`: written before the output, and for a run that failed.
 
-use fanfold_domain::{Epoch, GroupCount, GroupIndex, Run, RunState, Stamp, Standing, Sums};
+use fanfold_domain::{Epoch, GroupCount, GroupIndex, Run, RunId, RunState, Stamp, Standing, Sums};
 use fanfold_engine::publish::{ListUpload, report_bad_records, write_bad_records};
 use fanfold_lifecycle::fence_formers;
 use fanfold_ports::{
@@ -28,6 +28,8 @@ pub(crate) enum Listed {
     Yes,
     /// A newer run's list is there.
     Newer,
+    /// What that run wrote is there, and belongs to another output.
+    OfAnother(RunId),
 }
 
 impl Merger {
@@ -56,10 +58,15 @@ impl Merger {
             || failures.iter().any(|(_, failure)| failure.bad_records.is_some());
         let (objects, bucket, grouping) = (&*self.ports.objects, &self.work_bucket, plan.grouping);
         fence_formers(&self.ports, run).await?;
-        self.publish_list(run, has_any, async |list| {
-            report_bad_records(objects, run, bucket, grouping, &groups, &failures, list).await
-        })
-        .await?;
+        let listed = self
+            .publish_list(run, has_any, async |list| {
+                report_bad_records(objects, run, bucket, grouping, &groups, &failures, list).await
+            })
+            .await?;
+        if let Listed::OfAnother(other) = listed {
+            // The run has its reason already.
+            tracing::error!(run_id = %run.id, errors = %run.errors, %other, "the list of bad records is another output's");
+        }
         Ok(())
     }
 
@@ -78,9 +85,10 @@ impl Merger {
     ) -> Result<Listed, MergerError> {
         for _ in 0..TRIES {
             let head = self.ports.objects.head(&run.errors, None).await?;
-            match Stamp::of(run).judge(head.as_ref().map(|head| &head.metadata)) {
+            match Stamp::of(run, &run.errors).judge(head.as_ref().map(|head| &head.metadata)) {
                 Standing::Ours => return Ok(Listed::Yes),
                 Standing::Newer => return Ok(Listed::Newer),
+                Standing::OfAnother(other) => return Ok(Listed::OfAnother(other)),
                 // Where another run owned the output before, it may be about to write a list here: an empty one of
                 // this run's keeps it from standing beside this run's output.
                 Standing::Replaceable if head.is_none() && !has_any && run.epoch <= FIRST => {

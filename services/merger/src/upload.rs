@@ -1,9 +1,9 @@
 //! Uploads under the output's name and that of the list, recorded before they are used.
 
 use fanfold_domain::{ObjectName, Run, RunState};
-use fanfold_engine::publish::metadata;
+use fanfold_engine::publish::{list_metadata, metadata};
 use fanfold_lifecycle::change;
-use fanfold_ports::objects::Upload;
+use fanfold_ports::objects::{Metadata, Upload};
 
 use crate::{Merger, MergerError};
 
@@ -21,6 +21,13 @@ impl Target {
         match self {
             Self::Output => &run.output,
             Self::List => &run.errors,
+        }
+    }
+
+    fn metadata(self, run: &Run) -> Metadata {
+        match self {
+            Self::Output => metadata(run),
+            Self::List => list_metadata(run),
         }
     }
 
@@ -50,7 +57,7 @@ impl Merger {
         run: &Run,
         target: Target,
     ) -> Result<Option<Upload>, MergerError> {
-        let upload = self.ports.objects.create_upload(target.object(run), &metadata(run)).await?;
+        let upload = self.ports.objects.create_upload(target.object(run), &target.metadata(run)).await?;
         let now = self.ports.clock.now();
         let recorded = change(&*self.ports.ledger, &run.id, |run| {
             let mut recorded = run.clone();

@@ -94,7 +94,8 @@ async fn folded(world: &MemoryWorld, merger: &Merger, run: &Run) {
 /// Something under the output's name (or the list's), by a run of another epoch or by a stranger.
 async fn write(world: &MemoryWorld, name: &ObjectName, epoch: Option<u64>) {
     let other = sample_run("other", MEMORY_EPOCH);
-    let stamp = Stamp { epoch: fanfold_domain::Epoch(epoch.unwrap_or(0)), ..Stamp::of(&other) };
+    let other = other.renamed(&sample_run("merged", MEMORY_EPOCH));
+    let stamp = Stamp { epoch: fanfold_domain::Epoch(epoch.unwrap_or(0)), ..Stamp::of(&other, name) };
     let metadata = if epoch.is_some() { stamp.to_metadata() } else { Metadata::new() };
     world.objects.put(name, "other".into(), Condition::Always, &metadata).await.unwrap();
 }
@@ -131,7 +132,7 @@ async fn everything_twice_is_the_same_as_once() {
 async fn a_published_output_whose_run_was_not_ended_is_not_published_again() {
     let (world, merger, run) = done().await;
     folded(&world, &merger, &run).await;
-    let metadata = Stamp::of(&run).to_metadata();
+    let metadata = Stamp::of(&run, &run.output).to_metadata();
     world.objects.put(&run.output, "published".into(), Condition::Always, &metadata).await.unwrap();
     merger.handle(&assemble(&run)).await.unwrap();
     assert_eq!(world.objects.contents(&run.output).unwrap(), "published");
@@ -210,6 +211,50 @@ async fn a_stale_list_of_bad_records_is_replaced_by_an_empty_one() {
     merger.handle(&assemble(&run)).await.unwrap();
     assert_eq!(now(&world, &run).await.state, RunState::Succeeded);
     assert_eq!(world.objects.contents(&run.errors).unwrap(), "");
+}
+
+#[tokio::test]
+async fn two_outputs_with_one_errors_key_do_not_replace_each_others_lists() {
+    // Whichever came first, and whichever epoch is higher: epochs are those of one output.
+    for epoch in [0, 9] {
+        let (world, merger, run) = done().await;
+        let other = Run {
+            output: ObjectName::new("output", "another_Output"),
+            epoch: fanfold_domain::Epoch(epoch),
+            ..sample_run("other", MEMORY_EPOCH).renamed(&run)
+        };
+        let metadata = Stamp::of(&other, &run.errors).to_metadata();
+        world.objects.put(&run.errors, "theirs".into(), Condition::Always, &metadata).await.unwrap();
+        folded(&world, &merger, &run).await;
+        merger.handle(&assemble(&run)).await.unwrap();
+        let ended = now(&world, &run).await;
+        assert_eq!(ended.state, RunState::Failed);
+        let reason = ended.reason.unwrap();
+        assert!(reason.contains("merge.errors_key") && reason.contains(other.id.as_str()), "{reason}");
+        assert_eq!(world.objects.contents(&run.errors).unwrap(), "theirs");
+        assert_eq!(world.objects.contents(&run.output), None);
+        assert_eq!(world.objects.open_uploads(), []);
+        // The report of a run that failed leaves it alone too.
+        merger.handle(&report(&run)).await.unwrap();
+        assert_eq!(world.objects.contents(&run.errors).unwrap(), "theirs");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_another_output_under_the_outputs_name_is_replaced_like_any_foreign_object() {
+    let (world, merger, run) = done().await;
+    let elsewhere = ObjectName::new("output", "another_Output");
+    let other = Run {
+        output: elsewhere.clone(),
+        epoch: fanfold_domain::Epoch(9),
+        ..sample_run("other", MEMORY_EPOCH)
+    };
+    let metadata = Stamp::of(&other, &elsewhere).to_metadata();
+    world.objects.put(&run.output, "a copy".into(), Condition::Always, &metadata).await.unwrap();
+    folded(&world, &merger, &run).await;
+    merger.handle(&assemble(&run)).await.unwrap();
+    assert_eq!(now(&world, &run).await.state, RunState::Succeeded);
+    assert_eq!(world.objects.contents(&run.output).unwrap(), format!("{HEADER}one\ntwo\n"));
 }
 
 #[tokio::test]
@@ -295,7 +340,7 @@ async fn a_message_of_another_version_is_delivered_again() {
 /// An upload of a run under one of its names, recorded and filled, as a merger leaves it that hangs just before
 /// it completes it.
 async fn hanging(world: &MemoryWorld, run: &Run, object: &ObjectName) -> (Upload, UploadedPart) {
-    let upload = world.objects.create_upload(object, &Stamp::of(run).to_metadata()).await.unwrap();
+    let upload = world.objects.create_upload(object, &Stamp::of(run, object).to_metadata()).await.unwrap();
     let part = world.objects.upload_part(&upload, 1, "older".into()).await.unwrap();
     let mut recorded = now(world, run).await;
     if *object == run.output { &mut recorded.uploads } else { &mut recorded.list_uploads }

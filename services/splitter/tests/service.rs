@@ -103,7 +103,7 @@ async fn a_duplicate_event_that_finds_all_groups_folded_completes_the_run() {
 async fn an_object_that_a_run_wrote_begins_none() {
     let (world, splitter) = splitter();
     let name = ObjectName::new("input", KEY);
-    let stamp = Stamp::of(&sample_run("other", MEMORY_EPOCH)).to_metadata();
+    let stamp = Stamp::of(&sample_run("other", MEMORY_EPOCH), &name).to_metadata();
     world.objects.put(&name, "x\n".into(), Condition::Always, &stamp).await.unwrap();
     let head = world.objects.head(&name, None).await.unwrap().unwrap();
     splitter.handle(&event(KEY, &head, "01")).await.unwrap();

@@ -140,7 +140,8 @@ async fn a_run_past_its_deadline_fails_and_says_how_far_it_came() {
 #[tokio::test(start_paused = true)]
 async fn a_completing_run_past_its_deadline_fails_once_its_uploads_are_aborted() {
     let (world, sweeper, mut run) = world(RunState::Completing).await;
-    let upload = world.objects.create_upload(&run.output, &Stamp::of(&run).to_metadata()).await.unwrap();
+    let upload =
+        world.objects.create_upload(&run.output, &Stamp::of(&run, &run.output).to_metadata()).await.unwrap();
     run.uploads.push(upload.id);
     world.ledger.save_run(&run).await.unwrap();
     world.clock.sleep_ms(24 * 60 * MINUTE).await;
@@ -152,7 +153,7 @@ async fn a_completing_run_past_its_deadline_fails_once_its_uploads_are_aborted()
 #[tokio::test(start_paused = true)]
 async fn a_completing_run_past_its_deadline_succeeds_if_its_output_is_there() {
     let (world, sweeper, run) = world(RunState::Completing).await;
-    let metadata = Stamp::of(&run).to_metadata();
+    let metadata = Stamp::of(&run, &run.output).to_metadata();
     world.objects.put(&run.output, "x".into(), Condition::Always, &metadata).await.unwrap();
     world.clock.sleep_ms(24 * 60 * MINUTE).await;
     sweeper.sweep().await.unwrap();

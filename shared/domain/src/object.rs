@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::ETag;
 
@@ -19,6 +20,13 @@ impl ObjectName {
     /// Names the object `key` in `bucket`.
     pub fn new(bucket: impl Into<String>, key: impl Into<String>) -> Self {
         Self { bucket: bucket.into(), key: key.into() }
+    }
+
+    /// The name in 32 hexadecimal digits, for where it must be short and plain: the first half of a SHA-256 over
+    /// `{bucket}/{key}` (a bucket's name has no slash).
+    pub fn digest(&self) -> String {
+        let hash = Sha256::digest(format!("{}/{}", self.bucket, self.key));
+        hex::encode(&hash[..16])
     }
 }
 

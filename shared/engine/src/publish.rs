@@ -18,9 +18,14 @@ use crate::{
 
 const HEADS_AT_ONCE: usize = 32;
 
-/// What an output of `run` says of itself.
+/// What the output of `run` says of itself.
 pub fn metadata(run: &Run) -> Metadata {
-    Stamp::of(run).to_metadata()
+    Stamp::of(run, &run.output).to_metadata()
+}
+
+/// What the list of bad records of `run` says of itself.
+pub fn list_metadata(run: &Run) -> Metadata {
+    Stamp::of(run, &run.errors).to_metadata()
 }
 
 /// An upload of the output that has all its parts.

@@ -106,7 +106,7 @@ pub async fn give_up(ports: &Ports, id: &RunId, state: RunState, reason: &str) -
         }
         abort_uploads(ports, &run).await?;
         let head = ports.objects.head(&run.output, None).await?;
-        if Stamp::of(&run).judge(head.as_ref().map(|head| &head.metadata)) == Standing::Ours {
+        if Stamp::of(&run, &run.output).judge(head.as_ref().map(|head| &head.metadata)) == Standing::Ours {
             return succeed(ports, id).await;
         }
         // Saved only if no assembly recorded another upload since: that one could still publish.

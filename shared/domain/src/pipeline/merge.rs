@@ -11,7 +11,8 @@ use crate::document::decode::{Fields, Node, Schema, text, text_that};
 
 const SCHEMA: Schema = Schema { built: &["bucket", "key", "errors_key", "header"], not_yet: &[] };
 const DEFAULT_KEY: &str = "{key}_Output";
-const DEFAULT_ERRORS_KEY: &str = "{key}_Errors";
+const OUTPUT_TAIL: &str = "_Output";
+const ERRORS_TAIL: &str = "_Errors";
 
 /// Where the output and the bad records go, and what the output begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,8 @@ pub struct Merge {
     pub bucket: Option<String>,
     /// The output's key.
     pub key: KeyTemplate,
-    /// The key of the bad records; never the output's.
+    /// The key of the bad records; never the output's. By default it is made of the output's, so that two pipelines
+    /// with outputs of their own have lists of their own.
     pub errors_key: KeyTemplate,
     /// The output's first line.
     pub header: MergeHeader,
@@ -47,7 +49,8 @@ impl Merge {
         let fields = Fields::open(node, &SCHEMA, mistakes)?;
         let bucket = fields.optional("bucket", None, mistakes, |node, m| bucket(node, m).map(Some));
         let key = decode_key(&fields, "key", DEFAULT_KEY, mistakes, source);
-        let errors_key = decode_key(&fields, "errors_key", DEFAULT_ERRORS_KEY, mistakes, source);
+        let beside = default_errors_key(key.as_ref().map_or(DEFAULT_KEY, KeyTemplate::as_str));
+        let errors_key = decode_key(&fields, "errors_key", &beside, mistakes, source);
         let header = fields
             .optional("header", default_header(source, stage), mistakes, |node, m| header(node, m, source));
         let (key, errors_key) = (key?, errors_key?);
@@ -78,6 +81,11 @@ impl Merge {
     pub(super) fn may_write(&self, key: &str) -> bool {
         self.key.may_give(key) || self.errors_key.may_give(key)
     }
+}
+
+/// The list beside the output: `{key}_Errors` for `{key}_Output`, `x/{key}.csv_Errors` for `x/{key}.csv`.
+fn default_errors_key(key: &str) -> String {
+    format!("{}{ERRORS_TAIL}", key.strip_suffix(OUTPUT_TAIL).unwrap_or(key))
 }
 
 /// `input` for `copy` of a source with a header, else none.
@@ -117,7 +125,15 @@ fn decode_key(
         None => default,
     };
     let Ok(template) = found.parse::<KeyTemplate>() else {
-        return node.and_then(|node| node.refuse(mistakes, NotATemplate.to_string()));
+        let Some(node) = node else {
+            mistakes.add(
+                fields.path_of(name),
+                "none, and `key` is too long to make it of",
+                NotATemplate.to_string(),
+            );
+            return None;
+        };
+        return node.refuse(mistakes, NotATemplate.to_string());
     };
     if source.is_some_and(|source| hides_all(&template, source)) {
         mistakes.add(

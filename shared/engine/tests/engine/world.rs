@@ -13,7 +13,7 @@ use fanfold_engine::{
     fold::Fold,
     plan::{PlanError, Planned, plan},
     processor::Inherited,
-    publish::{ListUpload, assemble, metadata, write_bad_records},
+    publish::{ListUpload, assemble, list_metadata, metadata, write_bad_records},
 };
 use fanfold_ports::{
     Objects, Tables,
@@ -137,7 +137,7 @@ impl World {
         let groups_total = plan.grouping.groups();
         let assembled = assemble(objects, run, WORK, groups_total, &root.sums, upload).await.unwrap();
         let sums: Vec<Sums> = groups.values().map(|count| count.sums).collect();
-        let upload = objects.create_upload(&run.errors, &metadata(run)).await.unwrap();
+        let upload = objects.create_upload(&run.errors, &list_metadata(run)).await.unwrap();
         let list = ListUpload { upload, condition: Condition::Always };
         write_bad_records(objects, run, WORK, &sums, list).await.unwrap();
         let (upload, parts, expected) = (&assembled.upload, &assembled.parts, assembled.expected);

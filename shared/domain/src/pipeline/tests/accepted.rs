@@ -97,6 +97,20 @@ fn a_tolerance_is_a_number_or_a_share() {
 }
 
 #[test]
+fn the_list_of_bad_records_stands_beside_the_output_by_default() {
+    for (key, errors_key) in [
+        ("{key}_Output", "{key}_Errors"),
+        ("x/{key}_Output", "x/{key}_Errors"),
+        ("{run}.csv", "{run}.csv_Errors"),
+        ("{key}_Errors", "{key}_Errors_Errors"),
+    ] {
+        let pipeline =
+            parsed("format: lines", "name: s, process: index", &format!("merge: {{key: '{key}'}}"));
+        assert_eq!(pipeline.merge.errors_key.as_str(), errors_key);
+    }
+}
+
+#[test]
 fn keys_are_made_from_the_templates() {
     let rest = "merge: {bucket: my-results, key: 'out/{run}/{key}', errors_key: 'bad/{run}'}";
     let pipeline = parsed("format: lines", "name: s, process: index", rest);

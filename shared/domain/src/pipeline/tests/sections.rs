@@ -205,9 +205,9 @@ fn wrong_merges_are_refused() {
                 ],
             ),
             (
-                "key: '{key}_Errors'",
+                &format!("key: '{{key}}{}'", "x".repeat(510)),
                 &[
-                    "merge.errors_key: found `{key}_Errors`, which is the key of the output; allowed: another template than `key`",
+                    "merge.errors_key: found none, and `key` is too long to make it of; allowed: a text with {key} or {run}, no other braces, no control characters, no `.` or `..` between slashes and at most 512 bytes beside the placeholders",
                 ],
             ),
             (

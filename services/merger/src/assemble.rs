@@ -2,11 +2,10 @@
 
 use fanfold_domain::{Grouping, ObjectName, Run, RunId, RunState, Stamp, Standing};
 use fanfold_engine::publish::{Assembled, assemble};
-use fanfold_lifecycle::{fence_formers, give_up, succeed};
+use fanfold_lifecycle::{LifecycleError, fence_formers, give_up, succeed};
 use fanfold_ports::{
-    Fault,
     ledger::StageId,
-    objects::{Condition, ReadError, UploadError, Written},
+    objects::{Condition, UploadError, Written},
 };
 
 use crate::{Merger, MergerError, errors::Listed, upload::Target};
@@ -127,12 +126,13 @@ impl Merger {
     }
 }
 
-/// Whether no further try would mend it.
+/// Whether no further try would mend it. What a service refuses for good (a bucket that does not exist, a permission
+/// that was never given) it refuses at every delivery, and the run would only stand until its deadline.
 fn is_final(error: &MergerError) -> bool {
     match error {
-        MergerError::Upload(UploadError::Read(ReadError::Missing(_) | ReadError::Changed(_))) => true,
-        MergerError::Upload(UploadError::Port(failed) | UploadError::Read(ReadError::Port(failed))) => {
-            failed.fault == Fault::Permanent
+        MergerError::Upload(error) => error.is_final(),
+        MergerError::Port(failed) | MergerError::Lifecycle(LifecycleError::Port(failed)) => {
+            failed.is_permanent()
         }
         _ => false,
     }

@@ -4,7 +4,6 @@ use fanfold_domain::{GroupIndex, Run, RunState};
 use fanfold_engine::fold::Fold;
 use fanfold_lifecycle::{fail, finish_if_full, source_changed};
 use fanfold_ports::{
-    Fault,
     ledger::StageId,
     objects::{ReadError, UploadError},
 };
@@ -47,9 +46,7 @@ impl Merger {
                     "group {group} cannot be folded: {error}; the work bucket must keep parts until the run ends"
                 )
             }
-            UploadError::Port(failed) if failed.fault == Fault::Permanent => {
-                format!("group {group} cannot be folded: {error}")
-            }
+            _ if error.is_final() => format!("group {group} cannot be folded: {error}"),
             _ => return Err(error.into()),
         };
         fail(&self.ports, &run.id, run.generation, &reason).await?;

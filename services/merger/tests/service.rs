@@ -12,7 +12,7 @@ use fanfold_ports::{
     Ledger, Objects, Queue,
     contract::sample_run,
     ledger::{Freshness, StageId, Taken},
-    memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
+    memory::{Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
     objects::{Condition, Expected, Metadata, Upload, UploadError, UploadedPart, Written},
 };
 
@@ -255,6 +255,34 @@ async fn a_copy_of_another_output_under_the_outputs_name_is_replaced_like_any_fo
     merger.handle(&assemble(&run)).await.unwrap();
     assert_eq!(now(&world, &run).await.state, RunState::Succeeded);
     assert_eq!(world.objects.contents(&run.output).unwrap(), format!("{HEADER}one\ntwo\n"));
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_fails_the_run_at_once_with_the_reason() {
+    // A bucket that does not exist or may not be written, and a list that may not.
+    for refused in ["s3://output/", "s3://output/orders/merged.csv_Errors"] {
+        let (world, merger, run) = done().await;
+        folded(&world, &merger, &run).await;
+        world.faults.refuse(refused);
+        let merger = Merger { ports: world.ports(&Invocation::new("merger")), ..merger };
+        merger.handle(&assemble(&run)).await.unwrap();
+        let run = now(&world, &run).await;
+        assert_eq!(run.state, RunState::Failed, "{refused}");
+        let reason = run.reason.unwrap();
+        assert!(reason.contains("cannot be assembled") && reason.contains("AccessDenied"), "{reason}");
+        assert_eq!(world.objects.open_uploads(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_may_not_be_read_fails_the_run_at_once_with_the_reason() {
+    let (world, merger, run) = done().await;
+    world.faults.refuse(ObjectName::new("work", run.keys().part(ChunkIndex(0))).to_string());
+    let merger = Merger { ports: world.ports(&Invocation::new("merger")), ..merger };
+    merger.handle(&fold(&run, 0)).await.unwrap();
+    let run = now(&world, &run).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert!(run.reason.unwrap().contains("group 0 cannot be folded"));
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! The beginning of a run: which pipeline, which identity, which source, whose output.
 
 use fanfold_domain::{
-    Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, Sequencer, SourcePin, Stamp,
-    message::{Submission, Upload},
+    ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, Sequencer, SourcePin, Stamp,
+    message::{Submission, Upload, truncate},
     pipeline::select,
 };
 use fanfold_lifecycle::{change, supersede};
@@ -24,7 +24,11 @@ impl Splitter {
         let version =
             kept.iter().find(|kept| kept.pipeline.name == chosen.name).map_or(0, |kept| kept.version);
         let chosen = KeptPipeline { version, pipeline: chosen.clone() };
-        let head = self.ports.objects.head(&upload.object, upload.version.as_deref()).await?;
+        let head = match self.ports.objects.head(&upload.object, upload.version.as_deref()).await {
+            // Then it is not read either, and its run says so.
+            Err(refused) if refused.is_permanent() => None,
+            head => head?,
+        };
         if head.as_ref().is_some_and(is_ours) {
             return Ok(None);
         }
@@ -37,7 +41,7 @@ impl Splitter {
             sequencer: &sequencer,
         };
         let id = RunId::derive(&chosen.pipeline.name, &origin);
-        self.create(id, chosen, source, Some(sequencer)).await.map(Some)
+        self.create(id, chosen, source, Some(sequencer), None).await.map(Some)
     }
 
     /// Creates the run of a submission, or finds it.
@@ -49,14 +53,17 @@ impl Splitter {
         let kept = self.pipelines().await?.into_iter().find(|kept| kept.pipeline.name == pipeline);
         let Some(chosen) = kept else { return Err(SplitterError::UnknownPipeline(pipeline)) };
         let id = RunId::derive(&pipeline, &Origin::Submission { idempotency_key: &idempotency_key });
-        let head = self.ports.objects.head(&object, version.as_deref()).await?;
-        // Where there is nothing, reading will say so, and the run ends with that reason.
-        let (etag, size_bytes) = head
-            .as_ref()
-            .map_or((fanfold_domain::ETag::new("missing"), 1), |head| (head.etag.clone(), head.size_bytes));
+        let (head, wrong) = match self.ports.objects.head(&object, version.as_deref()).await {
+            Ok(Some(head)) => (Some(head), None),
+            Ok(None) => (None, Some(missing(&object, version.as_deref()))),
+            Err(refused) if refused.is_permanent() => (None, Some(refused.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        let (etag, size_bytes) =
+            head.as_ref().map_or((ETag::new(""), 0), |head| (head.etag.clone(), head.size_bytes));
         let version = version.or(head.and_then(|head| head.version));
         let source = SourcePin { object, version, etag, size_bytes };
-        self.create(id, chosen, source, None).await.map(Some)
+        self.create(id, chosen, source, None, wrong).await.map(Some)
     }
 
     /// All pipelines: those of the table, and the stack's own unless the table has one of its name.
@@ -70,12 +77,14 @@ impl Splitter {
         Ok(kept)
     }
 
+    /// Creates a run, in `failed` if something is `wrong` with it from the first, or finds it.
     async fn create(
         &self,
         id: RunId,
         chosen: KeptPipeline,
         source: SourcePin,
         sequencer: Option<Sequencer>,
+        wrong: Option<String>,
     ) -> Result<Run, SplitterError> {
         let KeptPipeline { version, pipeline } = chosen;
         let bucket = pipeline.merge.bucket.as_deref().unwrap_or(&self.output_bucket);
@@ -83,9 +92,10 @@ impl Splitter {
         let names =
             pipeline.output_key(key, &id).and_then(|output| Ok((output, pipeline.errors_key(key, &id)?)));
         let (names, reason) = match names {
-            Ok(names) => (names, None),
+            Ok(names) => (names, wrong),
             Err(too_long) => ((String::new(), String::new()), Some(too_long.to_string())),
         };
+        let reason = reason.map(truncate);
         let now = self.ports.clock.now();
         let run = Run {
             revision: 0,
@@ -160,6 +170,13 @@ impl Splitter {
             Err(fanfold_lifecycle::LifecycleError::Unknown(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+fn missing(object: &ObjectName, version: Option<&str>) -> String {
+    match version {
+        None => format!("{object} does not exist"),
+        Some(version) => format!("{object} has no version {version}"),
     }
 }
 

@@ -45,6 +45,17 @@ pub enum SplitterError {
     UnknownPipeline(String),
 }
 
+impl SplitterError {
+    /// Whether no further try would mend it.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Port(failed) | Self::Lifecycle(LifecycleError::Port(failed)) => failed.is_permanent(),
+            Self::Upload(error) => error.is_final(),
+            _ => false,
+        }
+    }
+}
+
 impl Splitter {
     /// Begins the run that one message asks for, given as its text, or goes on with it.
     ///
@@ -70,8 +81,20 @@ impl Splitter {
         Ok(fanfold_lifecycle::finish_if_full(&self.ports, &run.id, run.generation, &root).await?)
     }
 
-    /// Does all steps of `planning`, whether or not some were done before.
+    /// Does all steps of `planning`, whether or not some were done before. What no further try would mend ends the
+    /// run with its reason, and not with the hour in which it could not be planned.
     async fn plan(&self, run: &Run) -> Result<(), SplitterError> {
+        match self.try_to_plan(run).await {
+            Err(error) if error.is_final() => {
+                let reason = format!("it cannot be planned: {error}");
+                fail(&self.ports, &run.id, run.generation, &reason).await?;
+                Ok(())
+            }
+            planned => planned,
+        }
+    }
+
+    async fn try_to_plan(&self, run: &Run) -> Result<(), SplitterError> {
         let Some(run) = self.take_output(run).await? else { return Ok(()) };
         let fan_out = FanOut { splitter: self, run: &run };
         match self.look_at(&run).await {

@@ -12,7 +12,7 @@ use fanfold_ports::{
     Ledger, Objects, Ports, Queue,
     contract::sample_run,
     ledger::{Freshness, StageId},
-    memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
+    memory::{Faults, Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
     objects::{Condition, ObjectHead},
 };
 use fanfold_splitter::{Splitter, SplitterError};
@@ -152,7 +152,27 @@ async fn a_submission_of_nothing_is_a_failed_run() {
     splitter.handle(&submission("p", "k")).await.unwrap();
     let run = only_run(&world).await;
     assert_eq!(run.state, RunState::Failed);
-    assert!(run.reason.unwrap().contains("does not exist"));
+    assert_eq!(run.reason.unwrap(), format!("s3://input/{KEY} does not exist"));
+    // It took nothing from anyone.
+    assert_eq!((run.epoch, world.ledger.owner(&run.output).await.unwrap()), (fanfold_domain::Epoch(0), None));
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_fails_the_run_at_once_with_the_reason() {
+    for refused in ["s3://input/", "s3://work/"] {
+        for by_event in [true, false] {
+            let world = MemoryWorld::seeded(0, Faults::none());
+            let splitter = splitter_on(world.ports(&Invocation::new("splitter")));
+            let head = world.objects.insert("input", KEY, SOURCE);
+            world.faults.refuse(refused);
+            let body = if by_event { event(KEY, &head, "01") } else { submission("p", "k") };
+            splitter.handle(&body).await.unwrap();
+            let run = only_run(&world).await;
+            assert_eq!(run.state, RunState::Failed, "{refused}");
+            let reason = run.reason.unwrap();
+            assert!(reason.contains("AccessDenied") && reason.contains(refused), "{reason}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -68,7 +68,11 @@ impl Sweeper {
                     return Ok(());
                 }
                 let object = ObjectName::new(&self.work_bucket, now.keys().group(group));
-                let folded = self.ports.objects.head(&object, None).await?.is_some();
+                let folded = match self.ports.objects.head(&object, None).await {
+                    // A merger that may not look either folds nothing.
+                    Err(refused) if refused.is_permanent() => false,
+                    head => head?.is_some(),
+                };
                 if !folded {
                     let reason = format!("group {group} could not be folded: {MERGER_LOG}");
                     fail(&self.ports, &run, generation, &reason).await?;

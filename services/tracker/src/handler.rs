@@ -103,7 +103,8 @@ impl Tracker {
         let stage = StageId { run: id, stage, generation };
         let reason = "its worker died at every delivery without a word: out of memory, or out of time; the \
                       worker's log tells which";
-        let completion = self.ended_or_failed(&run, &stage, chunk, reason).await?;
+        let seen = self.ended_or_failed(&run, &stage, chunk, reason).await;
+        let Some(completion) = self.or_fail(&run, seen).await? else { return Ok(()) };
         let counted = self.count_stage(&stage, vec![(0, completion)]).await;
         counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
@@ -123,12 +124,13 @@ impl Tracker {
         let left =
             unmarked(&*self.ports.ledger, &stage_id, grouping_of(&run, &stage_id.stage)?, &chunks).await?;
         let reason = format!("launch {launch} could not be given to a cluster: the launcher's log tells why");
-        let ended: Vec<Received> = stream::iter(left.iter())
+        let seen: Result<Vec<Received>, TrackerError> = stream::iter(left.iter())
             .map(|chunk| self.ended_or_failed(&run, &stage_id, chunk, &reason))
             .buffer_unordered(PARTS_AT_ONCE)
             .map_ok(|completion| (0, completion))
             .try_collect()
-            .await?;
+            .await;
+        let Some(ended) = self.or_fail(&run, seen).await? else { return Ok(()) };
         let counted = self.count_stage(&stage_id, ended).await;
         counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
@@ -145,6 +147,23 @@ impl Tracker {
         let end = found.unwrap_or_else(|| ChunkEnd::Failed(Failure::of_chunk(reason)));
         let StageId { run, stage, generation } = stage.clone();
         Ok(Completion { run, stage, generation, chunk, end })
+    }
+
+    /// What was seen of parts; none if it will never be told whether they are there: then no chunk may be called
+    /// failed, and the run has failed.
+    async fn or_fail<T>(
+        &self,
+        run: &Run,
+        seen: Result<T, TrackerError>,
+    ) -> Result<Option<T>, TrackerError> {
+        match seen {
+            Err(TrackerError::Part(error)) if error.is_final() => {
+                let reason = format!("whether chunks are done cannot be told: {error}");
+                fail(&self.ports, &run.id, run.generation, &reason).await?;
+                Ok(None)
+            }
+            seen => seen.map(Some),
+        }
     }
 
     async fn count_stage(&self, stage: &StageId, received: Vec<Received>) -> Vec<(usize, TrackerError)> {

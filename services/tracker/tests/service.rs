@@ -13,7 +13,7 @@ use fanfold_ports::{
     Ledger, Objects, Queue,
     contract::sample_run,
     ledger::{Freshness, StageId},
-    memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
+    memory::{Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
     objects::{Condition, Metadata},
 };
 use fanfold_tracker::{Tracker, TrackerError};
@@ -252,4 +252,15 @@ async fn a_dead_chunk_whose_statistics_are_gone_is_failed_and_not_tried_for_ever
     world.objects.insert("work", run.keys().part(ChunkIndex(1)), "123456789");
     tracker.handle_dead(&chunk_message(&run, 1)).await.unwrap();
     assert_eq!(now(&world, &run).await.state, RunState::Failed);
+}
+
+#[tokio::test]
+async fn a_dead_chunk_whose_part_may_not_be_looked_at_fails_the_run_and_not_the_chunk() {
+    let (world, tracker, run) = running(4, 8).await;
+    world.faults.refuse("s3://work/");
+    let tracker = Tracker { ports: world.ports(&Invocation::new("tracker")), ..tracker };
+    tracker.handle_dead(&chunk_message(&run, 1)).await.unwrap();
+    let ended = now(&world, &run).await;
+    assert_eq!((ended.state, counted(&world, &run).await), (RunState::Failed, Sums::default()));
+    assert!(ended.reason.unwrap().contains("AccessDenied"));
 }

@@ -105,7 +105,15 @@ pub async fn give_up(ports: &Ports, id: &RunId, state: RunState, reason: &str) -
             return Ok(());
         }
         abort_uploads(ports, &run).await?;
-        let head = ports.objects.head(&run.output, None).await?;
+        let head = match ports.objects.head(&run.output, None).await {
+            // Whoever publishes looks there first, with the same right: where looking is refused for good, nothing of
+            // this run was ever published, and with its uploads aborted nothing will be.
+            Err(refused) if refused.is_permanent() => {
+                tracing::warn!(run_id = %id, error = %refused, "the output's name cannot be looked at");
+                None
+            }
+            head => head?,
+        };
         if Stamp::of(&run, &run.output).judge(head.as_ref().map(|head| &head.metadata)) == Standing::Ours {
             return succeed(ports, id).await;
         }

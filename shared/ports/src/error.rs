@@ -43,6 +43,11 @@ pub struct PortError {
 }
 
 impl PortError {
+    /// Whether no further try would mend it.
+    pub fn is_permanent(&self) -> bool {
+        self.fault == Fault::Permanent
+    }
+
     /// An error without another one behind it.
     pub fn new(
         fault: Fault,

@@ -137,6 +137,17 @@ pub enum UploadError {
     Port(#[from] PortError),
 }
 
+impl UploadError {
+    /// Whether no further try with the same upload and source would mend it, whatever becomes of others.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Read(ReadError::Missing(_) | ReadError::Changed(_)) => true,
+            Self::Port(failed) | Self::Read(ReadError::Port(failed)) => failed.is_permanent(),
+            Self::Gone(_) => false,
+        }
+    }
+}
+
 /// Objects: S3, its memory twin, or files.
 ///
 /// Reads see every write that returned before them (S3 is strongly consistent).

@@ -206,7 +206,11 @@ impl Ended<'_> {
         let reason = run.reason.as_deref().ok_or("it has no reason")?;
         let is_expiring = scenario.has(|act| *act == Act::Expire);
         let is_faulty = scenario.is_faulty();
-        let is_true = if reason.contains("bad records of") || reason.contains("chunks failed") {
+        let is_true = if let Some(refused) = &scenario.refused
+            && reason.contains("AccessDenied")
+        {
+            reason.contains(refused)
+        } else if reason.contains("bad records of") || reason.contains("chunks failed") {
             self.check_failed_chunks().await?;
             run.verdict(&self.counted()).is_some()
         } else if reason.contains("bad records in this chunk alone") {

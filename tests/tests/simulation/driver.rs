@@ -90,6 +90,9 @@ impl Driver {
         }
         let world = MemoryWorld::new(objects, clock, faults);
         world.ledger.lag(scenario.lagging_reads);
+        if let Some(refused) = &scenario.refused {
+            world.faults.refuse(refused);
+        }
         Self {
             chance: Arc::new(Chance::of(scenario.seed, "driver")),
             world,

@@ -72,6 +72,8 @@ pub(crate) struct Scenario {
     pub(crate) sick_chunk: Option<(u32, Sickness)>,
     /// Eventual reads that see what was there before, after each write.
     pub(crate) lagging_reads: u32,
+    /// What every call about is refused for good, as a bucket that does not exist.
+    pub(crate) refused: Option<String>,
     pub(crate) has_sweeper: bool,
     pub(crate) visibility_ms: u64,
     pub(crate) concurrency: usize,
@@ -123,6 +125,10 @@ impl Scenario {
                 )
             }),
             lagging_reads: u32::try_from(often(50, &[1, 3, 10])).expect("small"),
+            refused: (is_rough && chance.percent(3)).then(|| {
+                let name = chance.one_of(&["input/", "work/", "output/", "output/in/a file.csv_Errors"]);
+                format!("s3://{name}")
+            }),
             has_sweeper: is_rough || chance.percent(30),
             visibility_ms: chance.one_of(&[40 * SECOND, 2 * MINUTE, 6 * MINUTE]),
             concurrency: usize::try_from(chance.within(1..9)).expect("small"),
@@ -166,6 +172,7 @@ impl Scenario {
             odd_attempts_percent: 0,
             sick_chunk: None,
             lagging_reads: 0,
+            refused: None,
             has_sweeper: true,
             visibility_ms: 2 * MINUTE,
             concurrency: 1,
@@ -184,6 +191,7 @@ impl Scenario {
                 + self.odd_attempts_percent
                 == 0
             && self.sick_chunk.is_none()
+            && self.refused.is_none()
             && self.lagging_reads == 0
             && self.acts.len() == 1
             && !self

@@ -28,6 +28,7 @@ impl Tally {
             "superseded took over",
             "failed tries",
             "scanned by workers",
+            "failed AccessDenied",
         ] {
             assert!(self.0.contains_key(ending), "no run ended as {ending:?}: {self:?}");
         }
@@ -36,6 +37,7 @@ impl Tally {
 
 fn kind(reason: &str) -> &'static str {
     let kinds = [
+        "AccessDenied",
         "bad records in this chunk",
         "bad records of",
         "worker died",

@@ -39,6 +39,11 @@ impl<'a> Refusal<'a> {
         self.code == Some("NoSuchUpload")
     }
 
+    /// Whether there is no such bucket: then none of its uploads is left either, not even for a new one of its name.
+    pub(super) fn is_bucket_gone(self) -> bool {
+        self.code == Some("NoSuchBucket")
+    }
+
     /// Whether a condition did not hold.
     pub(super) fn is_condition(self) -> bool {
         self.code == Some("PreconditionFailed") || self.status == Some(412)
@@ -136,5 +141,6 @@ mod tests {
         assert!(refusal(412, "").is_condition());
         assert!(!refusal(403, "").is_missing());
         assert!(!refusal(404, "NoSuchUpload").is_missing());
+        assert!(refusal(404, "NoSuchBucket").is_bucket_gone());
     }
 }

@@ -143,12 +143,12 @@ impl S3Objects {
             .upload_id(&upload.id)
             .send()
             .await;
-        match answer {
-            Err(error) if !Refusal::of(&error).is_upload_gone() => {
-                Err(write_error("abort_upload", &upload.object, error))
-            }
-            _ => Ok(()),
+        let Err(error) = answer else { return Ok(()) };
+        let refusal = Refusal::of(&error);
+        if refusal.is_upload_gone() || refusal.is_bucket_gone() {
+            return Ok(());
         }
+        Err(write_error("abort_upload", &upload.object, error))
     }
 
     fn checksum_type(&self) -> Option<ChecksumType> {

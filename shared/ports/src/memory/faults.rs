@@ -90,6 +90,8 @@ pub enum Outcome {
     Conflict,
     /// A read's stream breaks off; of any other call, nothing special.
     BrokenStream,
+    /// A permanent error; nothing happened.
+    Refused,
 }
 
 /// A fault that was dealt.
@@ -129,6 +131,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     plan: Plan,
+    refused: Vec<String>,
     calls: u64,
     dealt: Vec<Dealt>,
 }
@@ -161,13 +164,19 @@ impl Faults {
     }
 
     fn planned(plan: Plan, seed: u64, shuffles: bool) -> Self {
-        let state = Mutex::new(State { plan, calls: 0, dealt: Vec::new() });
+        let state = Mutex::new(State { plan, refused: Vec::new(), calls: 0, dealt: Vec::new() });
         Self(Arc::new(Shared { random: Random::seeded(seed), shuffles, state }))
     }
 
     /// From now on no call fails: what is left must come to an end by itself.
     pub fn cease(&self) {
         self.state().plan = Plan::Never;
+    }
+
+    /// From now on every call about what begins with `prefix`, as `s3://output/`, is refused for good: a bucket that
+    /// does not exist, or a permission that was never given. [`Faults::cease`] does not change that.
+    pub fn refuse(&self, prefix: impl Into<String>) {
+        self.state().refused.push(prefix.into());
     }
 
     /// How many points were passed: two for each call.
@@ -186,6 +195,7 @@ impl Faults {
         let call = state.calls;
         state.calls += 1;
         let outcome = match state.plan {
+            _ if state.refused.iter().any(|prefix| subject.starts_with(prefix)) => Outcome::Refused,
             Plan::Rates(rates) => rates.outcome(self.0.random.below(10_000)),
             Plan::CrashAt(point) if point == 2 * call => Outcome::CrashBefore,
             Plan::CrashAt(point) if point == 2 * call + 1 => Outcome::CrashAfter,

@@ -79,6 +79,7 @@ impl<T: ?Sized> Faulty<T> {
         match outcome {
             Outcome::CrashBefore => return self.crash().await,
             Outcome::Transient => return Err(failed(Fault::Transient, "SlowDown: the plan of faults")),
+            Outcome::Refused => return Err(failed(Fault::Permanent, "AccessDenied: the plan of faults")),
             Outcome::LostRequest => return Err(failed(lost, "timed out: the plan of faults")),
             _ => {}
         }

@@ -3,13 +3,15 @@
 use fanfold_domain::{
     ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, Sequencer, SourcePin, Stamp,
     message::{Submission, Upload, truncate},
-    pipeline::select,
+    pipeline::{Pipeline, select},
 };
 use fanfold_lifecycle::{change, supersede};
 use fanfold_ports::{
     ledger::{Created, KeptPipeline, Taken},
     objects::ObjectHead,
 };
+
+use serde_json::json;
 
 use crate::{Splitter, SplitterError};
 
@@ -51,8 +53,14 @@ impl Splitter {
     ) -> Result<Option<Run>, SplitterError> {
         let Submission { pipeline, object, version, idempotency_key } = submission;
         let kept = self.pipelines().await?.into_iter().find(|kept| kept.pipeline.name == pipeline);
-        let Some(chosen) = kept else { return Err(SplitterError::UnknownPipeline(pipeline)) };
         let id = RunId::derive(&pipeline, &Origin::Submission { idempotency_key: &idempotency_key });
+        let Some(chosen) = kept else {
+            // Whoever submitted it looks for its run, and the message alone would die where nobody looks.
+            let wrong = format!("there is no pipeline {pipeline:?}");
+            let chosen = KeptPipeline { version: 0, pipeline: stand_in(&pipeline) };
+            let source = SourcePin { object, version, etag: ETag::new(""), size_bytes: 0 };
+            return self.create(id, chosen, source, None, Some(wrong)).await.map(Some);
+        };
         let (head, wrong) = match self.ports.objects.head(&object, version.as_deref()).await {
             Ok(Some(head)) => (Some(head), None),
             Ok(None) => (None, Some(missing(&object, version.as_deref()))),
@@ -171,6 +179,15 @@ impl Splitter {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// A pipeline for a run that asks for one that there is not: of that name, if it can be one.
+fn stand_in(name: &str) -> Pipeline {
+    let called = |name: &str| {
+        let stages = json!([{ "name": "none", "process": "copy" }]);
+        Pipeline::from_value(&json!({ "pipeline": name, "source": { "format": "lines" }, "stages": stages }))
+    };
+    called(name).or_else(|_| called("unknown")).expect("the document is a pipeline")
 }
 
 fn missing(object: &ObjectName, version: Option<&str>) -> String {

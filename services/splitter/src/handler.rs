@@ -40,9 +40,6 @@ pub enum SplitterError {
     /// The source could not be read, though it may be.
     #[error(transparent)]
     Plan(PlanError),
-    /// A submission names a pipeline that there is not.
-    #[error("there is no pipeline {0:?}")]
-    UnknownPipeline(String),
 }
 
 impl SplitterError {

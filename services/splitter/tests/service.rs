@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use fanfold_domain::{
-    ByteRange, ChunkIndex, Grouping, ObjectName, Plan, Run, RunState, Stamp, Sums,
+    ByteRange, ChunkIndex, Grouping, ObjectName, Origin, Plan, Run, RunId, RunState, Stamp, Sums,
     message::{ChunkMessage, FoldMessage, Intake, Submission, decode, encode},
     pipeline::Pipeline,
 };
@@ -15,7 +15,7 @@ use fanfold_ports::{
     memory::{Faults, Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
     objects::{Condition, ObjectHead},
 };
-use fanfold_splitter::{Splitter, SplitterError};
+use fanfold_splitter::Splitter;
 
 const PIPELINE: &str = "pipeline: p\nsource: {prefix: in/, format: csv, header: true}\nsplit: {records: 2}\n\
      stages: [{name: s, process: index, max_concurrency: 2}]\n";
@@ -121,11 +121,19 @@ async fn an_object_that_no_pipeline_wants_begins_none() {
 }
 
 #[tokio::test]
-async fn a_submission_to_an_unknown_pipeline_is_delivered_again() {
-    let (world, splitter) = splitter();
-    let refused = splitter.handle(&submission("q", "k")).await;
-    assert!(matches!(refused, Err(SplitterError::UnknownPipeline(name)) if name == "q"));
-    assert_eq!(runs(&world).await, []);
+async fn a_submission_to_an_unknown_pipeline_is_a_failed_run() {
+    for (name, called) in [("q", "q"), ("No Such\nName", "unknown")] {
+        let (world, splitter) = splitter();
+        world.objects.insert("input", KEY, SOURCE);
+        for _ in 0..2 {
+            splitter.handle(&submission(name, "k")).await.unwrap();
+        }
+        let run = only_run(&world).await;
+        assert_eq!(run.id, RunId::derive(name, &Origin::Submission { idempotency_key: "k" }));
+        assert_eq!((run.state, run.pipeline.name.as_str()), (RunState::Failed, called));
+        assert_eq!(run.reason.unwrap(), format!("there is no pipeline {name:?}"));
+        assert_eq!(world.queues.pending(), []);
+    }
 }
 
 fn submission(pipeline: &str, key: &str) -> String {

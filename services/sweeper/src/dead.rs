@@ -1,5 +1,7 @@
 //! Messages that were delivered too often.
 
+use std::fmt;
+
 use fanfold_domain::{
     Generation, ObjectName, RunId, RunState,
     message::{self, Completion, FoldMessage},
@@ -9,17 +11,26 @@ use fanfold_ports::{Queue, queues::Outgoing};
 
 use crate::{Sweeper, SweeperError};
 
-/// The dead-letter queues that the sweeper reads. That of `chunks` is the tracker's.
+/// The dead-letter queues that the sweeper reads. That of `chunks` is the tracker's, and that of `intake` is nobody's:
+/// what says that there is to be a run stays there for a person to look at and send back, as its alarm asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeadQueue {
-    /// Of `intake`: the splitter failed at every try.
-    Intake,
     /// Of `completions`: moved back, since what they say is true and must be counted.
     Completions,
     /// Of `folds`: the merger failed at every try.
     Folds,
     /// Of the event rule: events that did not reach `intake`.
     Events,
+}
+
+impl fmt::Display for DeadQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Completions => "completions",
+            Self::Folds => "folds",
+            Self::Events => "events",
+        })
+    }
 }
 
 /// Seconds before a completion that died is counted again.
@@ -31,16 +42,12 @@ impl Sweeper {
     /// # Errors
     /// It is to be delivered again.
     pub async fn handle_dead(&self, queue: DeadQueue, body: &str) -> Result<(), SweeperError> {
+        // The queue is emptied at once: this line is what template.yaml's alarms count.
+        tracing::warn!(%queue, "dead letter");
         match queue {
             DeadQueue::Events => self.send(Queue::Intake, body.to_owned()).await,
             DeadQueue::Completions => self.completion_died(body).await,
             DeadQueue::Folds => self.fold_died(message::decode(body)?).await,
-            DeadQueue::Intake => {
-                // Its run, if it was created, stays in `planning` and is planned again by the sweep until its
-                // deadline; without a run there is only this line, and the queue's alarm.
-                tracing::error!(body, "an event died in intake: the splitter failed at every try");
-                Ok(())
-            }
         }
     }
 

@@ -9,9 +9,9 @@ use fanfold_runtime::{
     Error, Variables, boot,
     config::{
         FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN, FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_EVENTS_DEAD_QUEUE_ARN,
-        FANFOLD_FOLDS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_DEAD_QUEUE_ARN,
-        FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
-        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
+        FANFOLD_FOLDS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_QUEUE_URL,
+        FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET,
+        Function,
     },
     sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch},
 };
@@ -23,7 +23,7 @@ struct Config {
     table: String,
     queues: QueueUrls,
     work_bucket: String,
-    dead: [(String, DeadQueue); 4],
+    dead: [(String, DeadQueue); 3],
 }
 
 fn read(variables: &mut Variables<'_>) -> Config {
@@ -39,7 +39,6 @@ fn read(variables: &mut Variables<'_>) -> Config {
         },
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
         dead: [
-            (variables.arn(FANFOLD_INTAKE_DEAD_QUEUE_ARN), DeadQueue::Intake),
             (variables.arn(FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN), DeadQueue::Completions),
             (variables.arn(FANFOLD_FOLDS_DEAD_QUEUE_ARN), DeadQueue::Folds),
             (variables.arn(FANFOLD_EVENTS_DEAD_QUEUE_ARN), DeadQueue::Events),

@@ -25,8 +25,6 @@ pub const FANFOLD_FOLDS_QUEUE_URL: &str = "FANFOLD_FOLDS_QUEUE_URL";
 pub const FANFOLD_DEFAULT_PIPELINE: &str = "FANFOLD_DEFAULT_PIPELINE";
 /// The dead-letter queue of `chunks`: its ARN, by which a dead letter is told from a message.
 pub const FANFOLD_CHUNKS_DEAD_QUEUE_ARN: &str = "FANFOLD_CHUNKS_DEAD_QUEUE_ARN";
-/// The dead-letter queue of `intake`: its ARN.
-pub const FANFOLD_INTAKE_DEAD_QUEUE_ARN: &str = "FANFOLD_INTAKE_DEAD_QUEUE_ARN";
 /// The dead-letter queue of `launches`: its ARN.
 pub const FANFOLD_LAUNCHES_DEAD_QUEUE_ARN: &str = "FANFOLD_LAUNCHES_DEAD_QUEUE_ARN";
 /// The dead-letter queue of `folds`: its ARN.
@@ -170,7 +168,6 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_LAUNCHES_QUEUE_URL,
             FANFOLD_COMPLETIONS_QUEUE_URL,
             FANFOLD_FOLDS_QUEUE_URL,
-            FANFOLD_INTAKE_DEAD_QUEUE_ARN,
             FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN,
             FANFOLD_FOLDS_DEAD_QUEUE_ARN,
             FANFOLD_EVENTS_DEAD_QUEUE_ARN,

@@ -333,6 +333,9 @@ fn check_calm(driver: &Driver, record: &Record) -> Result<(), String> {
         .iter()
         .filter(|(_, act)| matches!(act, Act::Upload { event_delays_ms, .. } if !event_delays_ms.is_empty()));
     if !scenario.is_faulty() {
+        if let Some(stranded) = driver.stranded.first() {
+            return Err(format!("nothing failed, and this died in intake: {stranded}"));
+        }
         let has_outage = scenario.has(|act| matches!(act, Act::Outage { queue: Queue::Intake, .. }));
         if record.runs.len() < events.count() && !has_outage {
             return Err("an event began no run".to_owned());

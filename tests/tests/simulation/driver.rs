@@ -74,6 +74,8 @@ pub(crate) struct Driver {
     active: BTreeMap<Queue, usize>,
     received: BTreeMap<u64, u32>,
     dead: BTreeMap<u64, Dead>,
+    /// What died in intake.
+    pub(crate) stranded: Vec<String>,
     down_until_ms: BTreeMap<Queue, u64>,
     next_sweep_ms: u64,
     sweeps: usize,
@@ -105,6 +107,7 @@ impl Driver {
             active: BTreeMap::new(),
             received: BTreeMap::new(),
             dead: BTreeMap::new(),
+            stranded: Vec::new(),
             down_until_ms: BTreeMap::new(),
             next_sweep_ms: SWEEP_EVERY_MS,
             sweeps: 0,
@@ -293,7 +296,7 @@ impl Driver {
             let job = match dead.queue {
                 Queue::Chunks => Job::DeadChunk(body),
                 Queue::Launches => unreachable!("nothing is launched"),
-                Queue::Intake => Job::Dead(DeadQueue::Intake, body),
+                Queue::Intake => unreachable!("nobody reads what died in intake"),
                 Queue::Completions => Job::Dead(DeadQueue::Completions, body),
                 Queue::Folds => Job::Dead(DeadQueue::Folds, body),
             };
@@ -352,6 +355,11 @@ impl Driver {
         *received += 1;
         if *received > MAX_RECEIVE_COUNT {
             let QueuedMessage { id, queue, body, .. } = message;
+            if queue == Queue::Intake {
+                self.tell(format!("message {id} died in intake, where it stays for a person to see: {body}"));
+                self.stranded.push(body);
+                return None;
+            }
             self.dead.insert(id, Dead { queue, body, visible_at_ms: self.now_ms() });
             return None;
         }

@@ -81,7 +81,7 @@ impl Stack {
     async fn work(&self, event: SqsEvent) -> SqsBatchResponse {
         let (ports, runs) = (self.ports.clone(), RunCache::default());
         let worker = Worker { ports, work_bucket: "work".into(), inherited: BTreeMap::new(), runs };
-        respond(run_batch(event, 1, async |message: Delivery| worker.handle(&message.body).await).await)
+        respond(run_batch(event, 1, async |message: Delivery| worker.handle(&message.body, None).await).await)
     }
 
     fn tracker(&self) -> Tracker {

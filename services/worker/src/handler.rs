@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use fanfold_domain::{
-    ByteRange, Chunk, ObjectName, Plan, Run, RunState, SCAN, key, manifest,
+    ByteRange, Chunk, ObjectName, Plan, Run, RunState, SCAN, Timestamp, key, manifest,
     message::{self, ChunkEnd, ChunkMessage, Completion, Failure, InvalidMessage, encode},
 };
 use fanfold_engine::{
@@ -20,7 +20,7 @@ use fanfold_ports::{
 use futures::TryStreamExt;
 use thiserror::Error;
 
-use crate::retry::delay_s;
+use crate::{retry::delay_s, time::in_time};
 
 /// The worker and what it works with.
 pub struct Worker {
@@ -76,13 +76,14 @@ pub(crate) enum Tried {
 }
 
 impl Worker {
-    /// Does the chunk of one message, given as its text.
+    /// Does the chunk of one message, given as its text. Where the function that does it ends at a set time, an
+    /// attempt that is not done shortly before counts as one that failed.
     ///
     /// # Errors
     /// The message is to be delivered again.
-    pub async fn handle(&self, body: &str) -> Result<(), WorkerError> {
+    pub async fn handle(&self, body: &str, function_ends_at: Option<Timestamp>) -> Result<(), WorkerError> {
         let message: ChunkMessage = message::decode(body)?;
-        match self.try_once(&message).await? {
+        match self.try_once(&message, function_ends_at).await? {
             Tried::Nothing => Ok(()),
             Tried::Ended(end) => self.complete(message, end).await,
             Tried::InVain { run, error } => self.retry_or_fail(&run, message, &error).await,
@@ -90,13 +91,17 @@ impl Worker {
     }
 
     /// Makes one attempt at the chunk of a message, and tells nobody.
-    pub(crate) async fn try_once(&self, message: &ChunkMessage) -> Result<Tried, WorkerError> {
+    pub(crate) async fn try_once(
+        &self,
+        message: &ChunkMessage,
+        function_ends_at: Option<Timestamp>,
+    ) -> Result<Tried, WorkerError> {
         let run = self.runs.get(&self.ports, &message.run, &message.stage, message.generation).await?;
         if run.generation != message.generation || !is_worked_on(run.state) {
             return Ok(Tried::Nothing);
         }
         if message.stage == SCAN {
-            return self.scan(run, message).await;
+            return self.scan(run, message, function_ends_at).await;
         }
         let plan = run.plan.as_ref().ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?;
         let chunk = match self.chunk(message).await {
@@ -108,7 +113,14 @@ impl Worker {
             }
             Err(error) => return Err(error),
         };
-        Ok(match self.attempt(&run, plan, chunk).await {
+        let attempt = self.attempt(&run, plan, chunk);
+        let attempted = match in_time(&*self.ports.clock, function_ends_at, run.stage(), attempt).await {
+            Ok(attempted) => attempted,
+            Err(out_of_time) => {
+                return Ok(Tried::InVain { error: out_of_time.to_string(), run: Box::new(run) });
+            }
+        };
+        Ok(match attempted {
             Ok(sums) => Tried::Ended(ChunkEnd::Done(sums)),
             Err(ChunkError::SourceChanged(found)) => {
                 Tried::Ended(ChunkEnd::SourceChanged { found: found.to_string() })
@@ -121,7 +133,12 @@ impl Worker {
     }
 
     /// Does a chunk of the scan, or finds it done.
-    async fn scan(&self, run: Run, message: &ChunkMessage) -> Result<Tried, WorkerError> {
+    async fn scan(
+        &self,
+        run: Run,
+        message: &ChunkMessage,
+        function_ends_at: Option<Timestamp>,
+    ) -> Result<Tried, WorkerError> {
         if run.state != RunState::Planning {
             return Ok(Tried::Nothing);
         }
@@ -131,7 +148,14 @@ impl Worker {
         if let Some(end) = found {
             return Ok(Tried::Ended(end));
         }
-        Ok(match scan_chunk(objects.clone(), &run, scan, &self.work_bucket, message.chunk).await {
+        let scanned = scan_chunk(objects.clone(), &run, scan, &self.work_bucket, message.chunk);
+        let scanned = match in_time(&*self.ports.clock, function_ends_at, run.stage(), scanned).await {
+            Ok(scanned) => scanned,
+            Err(out_of_time) => {
+                return Ok(Tried::InVain { error: out_of_time.to_string(), run: Box::new(run) });
+            }
+        };
+        Ok(match scanned {
             Ok(()) => Tried::Ended(ChunkEnd::Done(scan_sums(&run, message.chunk))),
             Err(PlanError::SourceChanged(found)) => {
                 Tried::Ended(ChunkEnd::SourceChanged { found: found.to_string() })

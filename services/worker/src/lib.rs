@@ -8,5 +8,6 @@
 mod handler;
 pub mod pod;
 mod retry;
+mod time;
 
 pub use handler::{Worker, WorkerError};

@@ -7,7 +7,7 @@ use std::{process::ExitCode, sync::Arc};
 use fanfold_aws::{Aws, QueueUrls, Settings};
 use fanfold_lifecycle::RunCache;
 use fanfold_runtime::{
-    Variables, boot,
+    Invocation, Variables, boot,
     config::{
         FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_LEDGER_TABLE,
         FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function, environment,
@@ -54,10 +54,12 @@ async fn as_lambda() -> ExitCode {
         let ports = Aws::connect(aws).await.ports(table, queues);
         let runs = RunCache::default();
         let worker = Arc::new(Worker { ports, work_bucket, inherited: environment(), runs });
-        Ok(move |event: SqsEvent, _| {
+        Ok(move |event: SqsEvent, invocation: Invocation| {
             let worker = worker.clone();
             async move {
-                let handle = async |message: Delivery| worker.handle(&message.body).await;
+                let handle = async |message: Delivery| {
+                    worker.handle(&message.body, Some(invocation.deadline_at)).await
+                };
                 Ok(run_batch(event, 1, handle).await?)
             }
         })

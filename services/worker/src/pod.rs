@@ -100,7 +100,7 @@ impl Worker {
             chunk,
             failed_tries: *failed_tries,
         };
-        let end = match self.try_once(&message).await? {
+        let end = match self.try_once(&message, None).await? {
             Tried::Nothing => return Ok(PodEnd::Told),
             Tried::Ended(end) => end,
             Tried::InVain { run, error } => {

@@ -74,7 +74,7 @@ fn part(run: &Run, chunk: u32) -> ObjectName {
 #[tokio::test]
 async fn a_chunk_becomes_a_part_and_a_completion() {
     let (world, run) = world(Faults::none(), "a\nb\nc\n", &[4, 6]).await;
-    worker(world.calm_ports()).handle(&message(&run, 1, 0)).await.unwrap();
+    worker(world.calm_ports()).handle(&message(&run, 1, 0), None).await.unwrap();
     assert_eq!(world.objects.contents(&part(&run, 1)).unwrap(), "c\n");
     let ended = ends(&world);
     assert!(
@@ -87,9 +87,9 @@ async fn a_chunk_becomes_a_part_and_a_completion() {
 async fn a_part_that_exists_is_only_told_of() {
     let (world, run) = world(Faults::none(), "a\n", &[2]).await;
     let worker = worker(world.calm_ports());
-    worker.handle(&message(&run, 0, 0)).await.unwrap();
+    worker.handle(&message(&run, 0, 0), None).await.unwrap();
     let read = world.objects.bytes_read();
-    worker.handle(&message(&run, 0, 0)).await.unwrap();
+    worker.handle(&message(&run, 0, 0), None).await.unwrap();
     let ended = ends(&world);
     assert_eq!((ended.len(), &ended[0]), (2, &ended[1]));
     let statistics = world.objects.keys("work").iter().filter(|key| key.ends_with(".statistics")).count();
@@ -102,7 +102,7 @@ async fn an_ended_run_is_not_worked_on() {
     let (world, run) = world(Faults::none(), "a\n", &[2]).await;
     let ended = Run { state: RunState::Cancelled, ..run.clone() };
     world.ledger.save_run(&ended).await.unwrap();
-    worker(world.calm_ports()).handle(&message(&run, 0, 0)).await.unwrap();
+    worker(world.calm_ports()).handle(&message(&run, 0, 0), None).await.unwrap();
     assert_eq!((world.objects.contents(&part(&run, 0)), world.queues.pending()), (None, Vec::new()));
 }
 
@@ -110,13 +110,13 @@ async fn an_ended_run_is_not_worked_on() {
 async fn a_message_of_another_version_is_delivered_again() {
     let (world, run) = world(Faults::none(), "a\n", &[2]).await;
     let newer = message(&run, 0, 0).replacen("\"v\":1", "\"v\":2", 1);
-    assert!(worker(world.calm_ports()).handle(&newer).await.is_err());
+    assert!(worker(world.calm_ports()).handle(&newer, None).await.is_err());
 }
 
 #[tokio::test]
 async fn a_chunk_with_one_bad_record_too_many_fails_at_once_and_keeps_them() {
     let (world, run) = world(Faults::none(), "long line\nok\nlonger line\n", &[25]).await;
-    worker(world.calm_ports()).handle(&message(&run, 0, 0)).await.unwrap();
+    worker(world.calm_ports()).handle(&message(&run, 0, 0), None).await.unwrap();
     let ended = ends(&world);
     let [ChunkEnd::Failed(failure)] = &ended[..] else { panic!("{ended:?}") };
     assert_eq!((failure.record, failure.offset), (Some(3), Some(13)));
@@ -128,7 +128,7 @@ async fn a_chunk_with_one_bad_record_too_many_fails_at_once_and_keeps_them() {
 async fn a_replaced_source_is_told_of_and_not_tried_again() {
     let (world, run) = world(Faults::none(), "a\n", &[2]).await;
     world.objects.insert("input", "in/a", "b\n");
-    worker(world.calm_ports()).handle(&message(&run, 0, 0)).await.unwrap();
+    worker(world.calm_ports()).handle(&message(&run, 0, 0), None).await.unwrap();
     assert!(matches!(ends(&world)[..], [ChunkEnd::SourceChanged { .. }]));
 }
 
@@ -145,7 +145,7 @@ async fn a_try_that_failed_is_sent_again_with_a_delay_until_the_last() {
         let faults = Faults::seeded(seed, Rates { broken_stream: 5_000, ..Rates::NONE });
         let (world, run) = world(faults, "a\n", &[2]).await;
         let failed_tries = u32::try_from(seed % 2).unwrap();
-        if worker(broken(&world)).handle(&message(&run, 0, failed_tries)).await.is_err() {
+        if worker(broken(&world)).handle(&message(&run, 0, failed_tries), None).await.is_err() {
             continue;
         }
         if failed_tries == 0
@@ -173,7 +173,7 @@ async fn a_chunk_whose_part_exists_is_never_called_failed() {
         let (world, mut run) = world(faults, "a\n", &[2]).await;
         run.pipeline.stages[0].retry = Retry { attempts: 1, backoff_ms: 0 };
         world.ledger.save_run(&run).await.unwrap();
-        let fared = worker(broken(&world)).handle(&message(&run, 0, 0)).await;
+        let fared = worker(broken(&world)).handle(&message(&run, 0, 0), None).await;
         let is_there = world.objects.head(&part(&run, 0), None).await.unwrap().is_some();
         let ended = ends(&world);
         assert!(!is_there || !matches!(ended[..], [ChunkEnd::Failed(_)]), "seed {seed}: {ended:?}");
@@ -186,7 +186,7 @@ async fn a_chunk_whose_part_exists_is_never_called_failed() {
 async fn a_part_without_its_statistics_fails_the_chunk_in_the_end() {
     let (world, run) = world(Faults::none(), "a\n", &[2]).await;
     world.objects.insert("work", part(&run, 0).key, "a\n");
-    worker(world.calm_ports()).handle(&message(&run, 0, 1)).await.unwrap();
+    worker(world.calm_ports()).handle(&message(&run, 0, 1), None).await.unwrap();
     let ended = ends(&world);
     assert!(matches!(&ended[..], [ChunkEnd::Failed(failure)] if failure.reason.contains("must keep both")));
 }
@@ -195,7 +195,7 @@ async fn a_part_without_its_statistics_fails_the_chunk_in_the_end() {
 async fn a_run_that_cannot_be_read_leaves_the_message() {
     let (world, run) =
         world(Faults::seeded(0, Rates { transient: 10_000, ..Rates::NONE }), "a\n", &[2]).await;
-    let error = worker(broken(&world)).handle(&message(&run, 0, 0)).await.unwrap_err();
+    let error = worker(broken(&world)).handle(&message(&run, 0, 0), None).await.unwrap_err();
     assert!(error.to_string().contains(&Fault::Transient.to_string()), "{error}");
 }
 
@@ -203,7 +203,29 @@ async fn a_run_that_cannot_be_read_leaves_the_message() {
 async fn a_manifest_that_expired_fails_the_chunk_and_says_so() {
     let (world, run) = world(Faults::none(), "a\n", &[2]).await;
     world.objects.remove(&ObjectName::new("work", key::manifest(&run.id)));
-    worker(world.calm_ports()).handle(&message(&run, 0, 0)).await.unwrap();
+    worker(world.calm_ports()).handle(&message(&run, 0, 0), None).await.unwrap();
     let ended = ends(&world);
     assert!(matches!(&ended[..], [ChunkEnd::Failed(failure)] if failure.reason.contains("manifest.jsonl")));
+}
+
+#[tokio::test]
+async fn an_attempt_that_outlasts_its_function_is_a_failed_try_that_names_both_times() {
+    let (world, mut run) = world(Faults::none(), "a\n", &[2]).await;
+    let slow = PIPELINE.replace("process: copy", "command: [/bin/sleep, '600'], timeout: 10m");
+    run.pipeline = Pipeline::parse(&slow).unwrap();
+    world.ledger.save_run(&run).await.unwrap();
+    let worker = worker(world.calm_ports());
+    for failed_tries in [0, 1] {
+        let ends_at = worker.ports.clock.now().plus_ms(15_050);
+        worker.handle(&message(&run, 0, failed_tries), Some(ends_at)).await.unwrap();
+    }
+    let again = world.queues.drain(Queue::Chunks);
+    assert_eq!(decode::<ChunkMessage>(&again[0].body).unwrap().failed_tries, 1);
+    let ended = ends(&world);
+    let [ChunkEnd::Failed(failure)] = &ended[..] else { panic!("{ended:?}") };
+    for part in
+        ["timeout is 600 s", "had 15 s left", "raise WorkerTimeout or lower the stage's timeout", "2 tries"]
+    {
+        assert!(failure.reason.contains(part), "{}", failure.reason);
+    }
 }

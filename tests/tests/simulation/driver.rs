@@ -380,8 +380,9 @@ impl Driver {
         let invocation = gate.invocation.clone();
         self.tell(format!("{invocation} begins, {:?}: {job:?}", gate.pause));
         let ports = ports(&self.world, &self.record, self.scenario.group_chunks, gate);
-        let (stack, limits) = (self.scenario.pipeline.clone(), self.scenario.scan_limits);
-        let work = self.fleet.clone().run(job, ports, invocation, stack, limits);
+        let Scenario { pipeline, scan_limits, function_ms, .. } = &self.scenario;
+        let (stack, limits, function_ms) = (pipeline.clone(), *scan_limits, *function_ms);
+        let work = self.fleet.clone().run(job, ports, invocation, stack, limits, function_ms);
         self.invocations.spawn_local(async move { (origin, work.await) });
     }
 

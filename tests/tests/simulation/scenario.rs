@@ -76,6 +76,8 @@ pub(crate) struct Scenario {
     pub(crate) refused: Option<String>,
     pub(crate) has_sweeper: bool,
     pub(crate) visibility_ms: u64,
+    /// How long a worker believes that it may run; one that does not know goes on after any pause.
+    pub(crate) function_ms: Option<u64>,
     pub(crate) concurrency: usize,
     pub(crate) completions_batch: usize,
     pub(crate) piece_bytes: usize,
@@ -131,6 +133,7 @@ impl Scenario {
             }),
             has_sweeper: is_rough || chance.percent(30),
             visibility_ms: chance.one_of(&[40 * SECOND, 2 * MINUTE, 6 * MINUTE]),
+            function_ms: chance.percent(50).then_some(40 * SECOND),
             concurrency: usize::try_from(chance.within(1..9)).expect("small"),
             completions_batch: chance.one_of(&[1, 3, 10, 100]),
             piece_bytes: if content == Content::Large {
@@ -175,6 +178,7 @@ impl Scenario {
             refused: None,
             has_sweeper: true,
             visibility_ms: 2 * MINUTE,
+            function_ms: None,
             concurrency: 1,
             completions_batch: 10,
             piece_bytes: 64 << 10,

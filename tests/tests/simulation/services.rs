@@ -67,6 +67,7 @@ impl Fleet {
         invocation: Invocation,
         stack: Pipeline,
         scan_limits: ScanLimits,
+        function_ms: Option<u64>,
     ) -> Option<Fared> {
         match job {
             Job::Split(body) => {
@@ -80,6 +81,7 @@ impl Fleet {
                 or_crash(&invocation, async { one(splitter.handle(&body).await) }).await
             }
             Job::Work(body) => {
+                let ends_at = function_ms.map(|ms| ports.clock.now().plus_ms(ms));
                 let runs = self.workers.take();
                 let worker = Worker {
                     ports,
@@ -87,7 +89,7 @@ impl Fleet {
                     inherited: std::collections::BTreeMap::new(),
                     runs,
                 };
-                let fared = or_crash(&invocation, async { one(worker.handle(&body).await) }).await;
+                let fared = or_crash(&invocation, async { one(worker.handle(&body, ends_at).await) }).await;
                 if fared.is_some() {
                     self.workers.give_back(worker.runs);
                 }

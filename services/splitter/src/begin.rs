@@ -31,7 +31,8 @@ impl Splitter {
             Err(refused) if refused.is_permanent() => None,
             head => head?,
         };
-        if head.as_ref().is_some_and(is_ours) {
+        if let Some(run) = head.and_then(|head| writer(&head, &upload.object)) {
+            tracing::info!(object = %upload.object, run_id = %run, "a run wrote this object, so that it begins none");
             return Ok(None);
         }
         let Upload { object, version, etag, size_bytes, sequencer } = upload;
@@ -197,7 +198,8 @@ fn missing(object: &ObjectName, version: Option<&str>) -> String {
     }
 }
 
-/// An object that a run wrote is never a source: its own output would start it again, for ever.
-fn is_ours(head: &ObjectHead) -> bool {
-    Stamp::read(&head.metadata).is_some()
+/// The run that wrote this very object, if one did: then it is no source, for its own output would start it again, for
+/// ever. A copy of an output, which has the output's metadata, is a source like any other.
+fn writer(head: &ObjectHead, object: &ObjectName) -> Option<RunId> {
+    Stamp::read(&head.metadata).filter(|stamp| stamp.object == object.digest()).map(|stamp| stamp.run)
 }

@@ -111,6 +111,22 @@ async fn an_object_that_a_run_wrote_begins_none() {
 }
 
 #[tokio::test]
+async fn a_copy_of_an_output_is_a_source_like_any_other() {
+    let (world, splitter) = splitter();
+    let run = sample_run("other", MEMORY_EPOCH);
+    for written in [&run.output, &run.errors] {
+        let stamp = Stamp::of(&run, written).to_metadata();
+        // S3 copies metadata too, unless it is told to replace them.
+        let copy = ObjectName::new("input", format!("in/{}", written.key.replace('_', "-")));
+        world.objects.put(&copy, "h\nx\n".into(), Condition::Always, &stamp).await.unwrap();
+        let head = world.objects.head(&copy, None).await.unwrap().unwrap();
+        splitter.handle(&event(&copy.key, &head, "01")).await.unwrap();
+    }
+    let states: Vec<RunState> = runs(&world).await.iter().map(|run| run.state).collect();
+    assert_eq!(states, [RunState::Running, RunState::Running]);
+}
+
+#[tokio::test]
 async fn an_object_that_no_pipeline_wants_begins_none() {
     let (world, splitter) = splitter();
     for key in ["elsewhere/a.csv", "in/a.csv_Output", "in/a.csv_Errors", "in/folder/"] {

@@ -1,5 +1,5 @@
 //! What an output says of itself: which run wrote it, and where. It fences older writers off, keeps the lists of two
-//! outputs apart, and keeps an output from being taken for a source.
+//! outputs apart, and keeps an output, but no copy of one, from being taken for a source.
 
 use std::collections::BTreeMap;
 

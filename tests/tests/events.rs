@@ -15,7 +15,7 @@ use fanfold_ports::{
 };
 use fanfold_runtime::sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch, run_whole_batch};
 use fanfold_splitter::Splitter;
-use fanfold_sweeper::{DeadQueue, Sweeper};
+use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper};
 use fanfold_tracker::Tracker;
 use fanfold_worker::Worker;
 use serde_json::Value;
@@ -200,7 +200,8 @@ async fn a_dead_chunk_becomes_a_failed_one() {
 #[tokio::test(start_paused = true)]
 async fn an_event_that_was_not_delivered_goes_to_the_intake_again() {
     let stack = Stack::new();
-    let sweeper = Sweeper { ports: stack.ports.clone(), work_bucket: "work".into() };
+    let sweeper =
+        Sweeper { ports: stack.ports.clone(), work_bucket: "work".into(), left_off: LeftOff::default() };
     let event = stack.event("sweeper-events-dead.json");
     let sent = bodies(&event);
     let handle = async |message: Delivery| sweeper.handle_dead(DeadQueue::Events, &message.body).await;

@@ -1,19 +1,30 @@
 //! One sweep over the runs that have not ended.
 
+use std::sync::{Mutex, PoisonError};
+
 use fanfold_domain::{
-    GroupIndex, Plan, Run, RunId, RunState,
+    GroupCount, GroupIndex, Plan, Run, RunId, RunState, Timestamp,
     message::{FoldMessage, Intake, InvalidMessage, encode},
 };
 use fanfold_lifecycle::{LifecycleError, fail, finish_if_full, give_up, read};
 use fanfold_ports::{
-    PortError, Ports, Queue, clusters::ClusterError, ledger::StageId, objects::UploadError, queues::Outgoing,
+    PortError, Ports, Queue,
+    clusters::ClusterError,
+    ledger::{StageId, Unfinished},
+    objects::UploadError,
+    queues::Outgoing,
 };
+use futures::{StreamExt, TryStreamExt, future::join_all, stream};
 use thiserror::Error;
 
 use crate::stuck::{Repair, repair};
 
-/// The most runs looked at in one sweep; the next takes the others.
-const MOST_RUNS: usize = 200;
+/// Runs listed at once.
+const PAGE: usize = 200;
+/// Runs swept at once.
+const RUNS_AT_ONCE: usize = 16;
+/// Ledger reads under way at once, for one run.
+const READS_AT_ONCE: usize = 16;
 /// Longer than it takes to end a run.
 const REPORT_DELAY_S: u32 = 60;
 
@@ -23,6 +34,23 @@ pub struct Sweeper {
     pub ports: Ports,
     /// The bucket of groups.
     pub work_bucket: String,
+    /// Where the last sweep ran out of time.
+    pub left_off: LeftOff,
+}
+
+/// The run at which a sweep ran out of time, if it did: the next goes on behind it, so that none is always left out.
+/// A new container begins with the most urgent.
+#[derive(Debug, Default)]
+pub struct LeftOff(Mutex<Option<Unfinished>>);
+
+impl LeftOff {
+    fn take(&self) -> Option<Unfinished> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note(&self, run: Unfinished) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(run);
+    }
 }
 
 /// What a sweep or a dead message met with.
@@ -56,22 +84,42 @@ pub enum SweeperError {
 }
 
 impl Sweeper {
-    /// Looks at every run that has not ended, and has done what it needs.
+    /// Looks at every run that has not ended, the most urgent first, and has done what it needs. At `until` it begins
+    /// with no other: those are the next sweep's.
     ///
     /// # Errors
     /// Something failed for some runs; the others were swept.
-    pub async fn sweep(&self) -> Result<(), SweeperError> {
+    pub async fn sweep(&self, until: Timestamp) -> Result<(), SweeperError> {
         let mut failed = Vec::new();
-        for id in self.ports.ledger.unfinished_runs(MOST_RUNS).await? {
-            if let Err(error) = self.sweep_run(&id).await {
-                tracing::error!(run_id = %id, %error, "run could not be swept");
-                failed.push((id, error));
+        let mut after = self.left_off.take();
+        loop {
+            let page = self.ports.ledger.unfinished_runs(after.as_ref(), PAGE).await?;
+            for runs in page.chunks(RUNS_AT_ONCE) {
+                failed.extend(self.sweep_runs(runs).await);
+                after = runs.last().cloned();
+                if let Some(last) = after.clone().filter(|_| self.ports.clock.now() >= until) {
+                    tracing::warn!(run_id = %last.id, "the sweep ran out of time, and the next goes on behind this run");
+                    self.left_off.note(last);
+                    return outcome(failed);
+                }
+            }
+            if page.len() < PAGE {
+                return outcome(failed);
             }
         }
-        let count = failed.len();
-        failed.into_iter().next().map_or(Ok(()), |(first, error)| {
-            Err(SweeperError::Some { count, first, source: Box::new(error) })
-        })
+    }
+
+    /// Sweeps these runs at once; those that could not be swept, and why.
+    async fn sweep_runs(&self, runs: &[Unfinished]) -> Vec<(RunId, SweeperError)> {
+        let sweep = async |run: &Unfinished| {
+            let swept = self.sweep_run(&run.id).await;
+            swept.err().map(|error| (run.id.clone(), error))
+        };
+        let failed: Vec<_> = join_all(runs.iter().map(sweep)).await.into_iter().flatten().collect();
+        for (id, error) in &failed {
+            tracing::error!(run_id = %id, %error, "run could not be swept");
+        }
+        failed
     }
 
     async fn sweep_run(&self, id: &RunId) -> Result<(), SweeperError> {
@@ -121,10 +169,8 @@ impl Sweeper {
 
     async fn progress(&self, run: &Run) -> Result<String, SweeperError> {
         let Some(plan) = &run.plan else { return Ok(String::new()) };
-        let (mut ended, stage) = (0, StageId::of(run));
-        for group in groups(plan) {
-            ended += self.ports.ledger.group(&stage, group).await?.ended();
-        }
+        let counts = self.counts(&StageId::of(run), groups(plan).collect()).await?;
+        let ended: usize = counts.iter().map(|(_, count)| count.ended()).sum();
         Ok(format!(", {ended} of {} chunks ended", plan.grouping.chunks))
     }
 
@@ -135,8 +181,8 @@ impl Sweeper {
         if root.is_full(plan.grouping) {
             return Ok(finish_if_full(&self.ports, &run.id, run.generation, &root).await?);
         }
-        for group in groups(plan).filter(|group| !root.folded.contains(group)) {
-            let count = self.ports.ledger.group(&stage, group).await?;
+        let unfolded = groups(plan).filter(|group| !root.folded.contains(group)).collect();
+        for (group, count) in self.counts(&stage, unfolded).await? {
             if count.ended() == plan.grouping.size_of(group) {
                 let StageId { run, stage, generation } = stage.clone();
                 self.send(Queue::Folds, encode(&FoldMessage::Fold { run, stage, generation, group })).await?;
@@ -145,9 +191,27 @@ impl Sweeper {
         Ok(())
     }
 
+    /// The counters of these groups, in order.
+    async fn counts(
+        &self,
+        stage: &StageId,
+        groups: Vec<GroupIndex>,
+    ) -> Result<Vec<(GroupIndex, GroupCount)>, PortError> {
+        let read = async |group| Ok((group, self.ports.ledger.group(stage, group).await?));
+        stream::iter(groups).map(read).buffered(READS_AT_ONCE).try_collect().await
+    }
+
     pub(crate) async fn send(&self, queue: Queue, body: String) -> Result<(), SweeperError> {
         Ok(self.ports.queues.send(queue, vec![Outgoing::now(body)]).await?)
     }
+}
+
+fn outcome(failed: Vec<(RunId, SweeperError)>) -> Result<(), SweeperError> {
+    let count = failed.len();
+    failed
+        .into_iter()
+        .next()
+        .map_or(Ok(()), |(first, error)| Err(SweeperError::Some { count, first, source: Box::new(error) }))
 }
 
 fn groups(plan: &Plan) -> impl Iterator<Item = GroupIndex> {

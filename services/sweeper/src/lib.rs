@@ -11,5 +11,5 @@ mod trouble;
 mod watch;
 
 pub use dead::DeadQueue;
-pub use handler::{Sweeper, SweeperError};
+pub use handler::{LeftOff, Sweeper, SweeperError};
 pub use watch::Watcher;

@@ -3,10 +3,11 @@
 use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
+use fanfold_domain::Timestamp;
 use fanfold_eks::EksClusters;
 use fanfold_ports::KubePorts;
 use fanfold_runtime::{
-    Error, Variables, boot,
+    Error, Invocation, Variables, boot,
     config::{
         FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN, FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_EVENTS_DEAD_QUEUE_ARN,
         FANFOLD_FOLDS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_QUEUE_URL,
@@ -15,7 +16,7 @@ use fanfold_runtime::{
     },
     sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch},
 };
-use fanfold_sweeper::{DeadQueue, Sweeper, Watcher};
+use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper, Watcher};
 use serde::Deserialize;
 
 struct Config {
@@ -46,6 +47,9 @@ fn read(variables: &mut Variables<'_>) -> Config {
     }
 }
 
+/// What is kept of an invocation's time for the runs that are being swept.
+const MARGIN_MS: u64 = 20_000;
+
 /// What invokes the sweeper: dead letters, or else its schedule.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -59,9 +63,11 @@ async fn handle(
     watcher: &Watcher,
     dead: &[(String, DeadQueue)],
     trigger: Trigger,
+    invocation: Invocation,
 ) -> Result<Option<SqsBatchResponse>, Error> {
     let Trigger::Dead(event) = trigger else {
-        let (swept, watched) = tokio::join!(sweeper.sweep(), watcher.watch());
+        let until = invocation.deadline_at.0.saturating_sub(MARGIN_MS);
+        let (swept, watched) = tokio::join!(sweeper.sweep(Timestamp(until)), watcher.watch());
         swept?;
         watched?;
         return Ok(None);
@@ -86,10 +92,11 @@ async fn main() -> ExitCode {
         let kube = KubePorts { fleet, clusters: Arc::new(EksClusters::connect().await) };
         let ports = aws.ports(table, queues);
         let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone() };
-        let shared = Arc::new((Sweeper { ports, work_bucket }, watcher, dead));
-        Ok(move |trigger: Trigger, _| {
+        let sweeper = Sweeper { ports, work_bucket, left_off: LeftOff::default() };
+        let shared = Arc::new((sweeper, watcher, dead));
+        Ok(move |trigger: Trigger, invocation: Invocation| {
             let shared = shared.clone();
-            async move { handle(&shared.0, &shared.1, &shared.2, trigger).await }
+            async move { handle(&shared.0, &shared.1, &shared.2, trigger, invocation).await }
         })
     })
     .await

@@ -26,8 +26,8 @@ use crate::{SweeperError, trouble};
 
 /// Clusters asked, and parts looked for, at once.
 const AT_ONCE: usize = 16;
-/// Runs looked at.
-const MOST_RUNS: usize = 200;
+/// Runs listed at once.
+const PAGE: usize = 200;
 /// Jobs of nobody that are deleted in one look.
 const MOST_DELETIONS: usize = 50;
 /// Lines of a failed pod's log that are shown.
@@ -91,17 +91,30 @@ impl Watcher {
     }
 
     async fn tasks(&self) -> Result<Vec<Task>, SweeperError> {
-        let mut tasks = Vec::new();
-        for id in self.ports.ledger.unfinished_runs(MOST_RUNS).await? {
-            let Some(run) = self.ports.ledger.run(&id, Freshness::Consistent).await? else { continue };
-            let is_on_clusters = matches!(run.stage().run_on, RunOn::Eks(_));
-            let is_under_way = matches!(run.state, RunState::Planning | RunState::Running);
-            let Some(plan) = run.plan.as_ref().filter(|_| is_on_clusters && is_under_way) else { continue };
-            let (stage, grouping) = (StageId::of(&run), plan.grouping);
-            let launches = self.kube.fleet.launches(&stage).await?;
-            tasks.push(Task { run, stage, grouping, launches });
+        let (mut tasks, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.ports.ledger.unfinished_runs(after.as_ref(), PAGE).await?;
+            let found: Vec<Option<Task>> =
+                stream::iter(&page).map(|run| self.task(&run.id)).buffered(AT_ONCE).try_collect().await?;
+            tasks.extend(found.into_iter().flatten());
+            if page.len() < PAGE {
+                return Ok(tasks);
+            }
+            after = page.into_iter().next_back();
         }
-        Ok(tasks)
+    }
+
+    /// A run with its launches, if it is under way on clusters.
+    async fn task(&self, id: &RunId) -> Result<Option<Task>, SweeperError> {
+        let Some(run) = self.ports.ledger.run(id, Freshness::Consistent).await? else { return Ok(None) };
+        let is_on_clusters = matches!(run.stage().run_on, RunOn::Eks(_));
+        let is_under_way = matches!(run.state, RunState::Planning | RunState::Running);
+        let Some(plan) = run.plan.as_ref().filter(|_| is_on_clusters && is_under_way) else {
+            return Ok(None);
+        };
+        let (stage, grouping) = (StageId::of(&run), plan.grouping);
+        let launches = self.kube.fleet.launches(&stage).await?;
+        Ok(Some(Task { run, stage, grouping, launches }))
     }
 
     /// Asks every cluster for its Jobs, but those that are left out now.

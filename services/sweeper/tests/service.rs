@@ -4,6 +4,7 @@
 
 use fanfold_domain::{
     ByteRange, ChunkIndex, GroupIndex, Grouping, LineEnd, Mark, ObjectName, Plan, Run, RunState, Stamp, Sums,
+    Timestamp,
     message::{ChunkEnd, Completion, FoldMessage, Intake, decode, encode},
 };
 use fanfold_ports::{
@@ -13,9 +14,13 @@ use fanfold_ports::{
     memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
     objects::Condition,
 };
-use fanfold_sweeper::{DeadQueue, Sweeper};
+use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper};
 
 const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+
+/// When a sweep that takes its time runs out of it.
+const NEVER: Timestamp = Timestamp(u64::MAX);
 
 /// A world with a run in `state`, planned as two chunks of one group, that owns its output.
 async fn world(state: RunState) -> (MemoryWorld, Sweeper, Run) {
@@ -32,7 +37,7 @@ async fn world(state: RunState) -> (MemoryWorld, Sweeper, Run) {
     let Taken::Owned(ownership) = taken else { panic!("{taken:?}") };
     run.epoch = ownership.epoch;
     world.ledger.create_run(&run).await.unwrap();
-    (world, Sweeper { ports, work_bucket: "work".into() }, run)
+    (world, Sweeper { ports, work_bucket: "work".into(), left_off: LeftOff::default() }, run)
 }
 
 async fn now(world: &MemoryWorld, run: &Run) -> Run {
@@ -67,7 +72,7 @@ async fn a_run_that_is_getting_on_is_left_alone() {
     for state in [RunState::Planning, RunState::Running, RunState::Completing] {
         let (world, sweeper, run) = world(state).await;
         world.clock.sleep_ms(4 * MINUTE).await;
-        sweeper.sweep().await.unwrap();
+        sweeper.sweep(NEVER).await.unwrap();
         assert_eq!((now(&world, &run).await, world.queues.pending()), (run, Vec::new()));
     }
 }
@@ -77,13 +82,13 @@ async fn a_run_stuck_in_planning_is_planned_again_every_ten_minutes_and_failed_a
     let (world, sweeper, run) = world(RunState::Planning).await;
     for _ in 0..59 {
         world.clock.sleep_ms(MINUTE).await;
-        sweeper.sweep().await.unwrap();
+        sweeper.sweep(NEVER).await.unwrap();
     }
     let resumes = world.queues.drain(Queue::Intake);
     assert_eq!(resumes.len(), 5);
     assert!(resumes.iter().all(|message| decode::<Intake>(&message.body).unwrap() == Intake::Resume { run: run.id.clone() }));
     world.clock.sleep_ms(MINUTE).await;
-    sweeper.sweep().await.unwrap();
+    sweeper.sweep(NEVER).await.unwrap();
     let run = now(&world, &run).await;
     assert_eq!(run.state, RunState::Failed);
     assert!(run.reason.unwrap().contains("could not be planned within an hour"));
@@ -94,15 +99,15 @@ async fn a_full_group_that_nobody_folded_is_sent_again() {
     let (world, sweeper, run) = world(RunState::Running).await;
     mark(&world, &run, &[0]).await;
     world.clock.sleep_ms(6 * MINUTE).await;
-    sweeper.sweep().await.unwrap();
+    sweeper.sweep(NEVER).await.unwrap();
     assert_eq!(folds(&world), []);
     mark(&world, &run, &[1]).await;
     world.clock.sleep_ms(6 * MINUTE).await;
-    sweeper.sweep().await.unwrap();
+    sweeper.sweep(NEVER).await.unwrap();
     assert_eq!(folds(&world), [fold(&run)]);
     // The next minute it is not sent again: it may be waiting its turn.
     world.clock.sleep_ms(MINUTE).await;
-    sweeper.sweep().await.unwrap();
+    sweeper.sweep(NEVER).await.unwrap();
     assert_eq!(folds(&world), []);
 }
 
@@ -111,7 +116,7 @@ async fn a_run_whose_groups_are_all_folded_is_completed() {
     let (world, sweeper, run) = world(RunState::Running).await;
     world.ledger.mark_folded(&StageId::of(&run), GroupIndex(0), Sums::default()).await.unwrap();
     world.clock.sleep_ms(6 * MINUTE).await;
-    sweeper.sweep().await.unwrap();
+    sweeper.sweep(NEVER).await.unwrap();
     assert_eq!(now(&world, &run).await.state, RunState::Completing);
     assert_eq!(folds(&world), [assemble(&run)]);
 }
@@ -120,7 +125,7 @@ async fn a_run_whose_groups_are_all_folded_is_completed() {
 async fn a_run_stuck_in_completing_is_assembled_again() {
     let (world, sweeper, run) = world(RunState::Completing).await;
     world.clock.sleep_ms(18 * MINUTE).await;
-    sweeper.sweep().await.unwrap();
+    sweeper.sweep(NEVER).await.unwrap();
     assert_eq!(folds(&world), [assemble(&run)]);
 }
 
@@ -129,7 +134,7 @@ async fn a_run_past_its_deadline_fails_and_says_how_far_it_came() {
     let (world, sweeper, run) = world(RunState::Running).await;
     mark(&world, &run, &[1]).await;
     world.clock.sleep_ms(24 * 60 * MINUTE).await;
-    sweeper.sweep().await.unwrap();
+    sweeper.sweep(NEVER).await.unwrap();
     let failed = now(&world, &run).await;
     assert_eq!(failed.state, RunState::Failed);
     let reason = failed.reason.unwrap();
@@ -145,7 +150,7 @@ async fn a_completing_run_past_its_deadline_fails_once_its_uploads_are_aborted()
     run.uploads.push(upload.id);
     world.ledger.save_run(&run).await.unwrap();
     world.clock.sleep_ms(24 * 60 * MINUTE).await;
-    sweeper.sweep().await.unwrap();
+    sweeper.sweep(NEVER).await.unwrap();
     assert_eq!(now(&world, &run).await.state, RunState::Failed);
     assert_eq!(world.objects.open_uploads(), []);
 }
@@ -156,7 +161,7 @@ async fn a_completing_run_past_its_deadline_succeeds_if_its_output_is_there() {
     let metadata = Stamp::of(&run, &run.output).to_metadata();
     world.objects.put(&run.output, "x".into(), Condition::Always, &metadata).await.unwrap();
     world.clock.sleep_ms(24 * 60 * MINUTE).await;
-    sweeper.sweep().await.unwrap();
+    sweeper.sweep(NEVER).await.unwrap();
     assert_eq!(now(&world, &run).await.state, RunState::Succeeded);
 }
 
@@ -222,4 +227,54 @@ async fn an_event_that_did_not_reach_intake_is_sent_there() {
     let (world, sweeper, _) = world(RunState::Running).await;
     sweeper.handle_dead(DeadQueue::Events, "{\"any\":1}").await.unwrap();
     assert_eq!(world.queues.drain(Queue::Intake)[0].body, "{\"any\":1}");
+}
+
+/// So many other runs that are past their deadline, each at another moment, and when the last of them was.
+async fn overdue(world: &MemoryWorld, count: u64) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for i in 0..count {
+        let run = sample_run(&format!("overdue {i}"), MEMORY_EPOCH);
+        let run = Run { deadline_at: MEMORY_EPOCH.plus_ms(i), ..run };
+        world.ledger.create_run(&run).await.unwrap();
+        runs.push(run);
+    }
+    world.clock.sleep_ms(count).await;
+    runs
+}
+
+async fn failed(world: &MemoryWorld, runs: &[Run]) -> usize {
+    let mut failed = 0;
+    for run in runs {
+        failed += usize::from(now(world, run).await.state == RunState::Failed);
+    }
+    failed
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_looks_at_every_run_however_many_there_are() {
+    let (world, sweeper, _) = world(RunState::Planning).await;
+    let runs = overdue(&world, 450).await;
+    sweeper.sweep(NEVER).await.unwrap();
+    assert_eq!(failed(&world, &runs).await, 450);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_runs_out_of_time_leaves_the_others_to_the_next() {
+    let (world, sweeper, _) = world(RunState::Planning).await;
+    // These stand in front for ever: nothing needs to be done about them.
+    let mut idle = Vec::new();
+    for i in 0..40 {
+        let run = Run {
+            deadline_at: MEMORY_EPOCH.plus_ms(HOUR - i),
+            ..sample_run(&format!("idle {i}"), MEMORY_EPOCH)
+        };
+        world.ledger.create_run(&run).await.unwrap();
+        idle.push(run);
+    }
+    world.clock.sleep_ms(11 * MINUTE).await;
+    for _ in 0..4 {
+        sweeper.sweep(MEMORY_EPOCH).await.unwrap();
+    }
+    // Each was sent to be planned again, and none twice.
+    assert_eq!(world.queues.drain(Queue::Intake).len(), 41);
 }

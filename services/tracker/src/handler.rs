@@ -153,11 +153,7 @@ impl Tracker {
 
     /// What was seen of parts; none if it will never be told whether they are there: then no chunk may be called
     /// failed, and the run has failed.
-    async fn or_fail<T>(
-        &self,
-        run: &Run,
-        seen: Result<T, TrackerError>,
-    ) -> Result<Option<T>, TrackerError> {
+    async fn or_fail<T>(&self, run: &Run, seen: Result<T, TrackerError>) -> Result<Option<T>, TrackerError> {
         match seen {
             Err(TrackerError::Part(error)) if error.is_final() => {
                 let reason = format!("whether chunks are done cannot be told: {error}");

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use fanfold_domain::{
     ChunkIndex, Generation, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId, SCAN,
-    Sequencer, Sums, message::Failure, pipeline::Pipeline,
+    Sequencer, Sums, Timestamp, message::Failure, pipeline::Pipeline,
 };
 
 use crate::PortError;
@@ -86,6 +86,15 @@ pub struct KeptPipeline {
     pub pipeline: Pipeline,
 }
 
+/// A run that has not ended, and with it a place in the list of those.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unfinished {
+    /// When it is due.
+    pub deadline_at: Timestamp,
+    /// Which run.
+    pub id: RunId,
+}
+
 /// What is done: `DynamoDB`, or its memory twin.
 ///
 /// An indeterminate error of a write may be answered by the same call again: the answer then says whether it
@@ -107,8 +116,13 @@ pub trait Ledger: Send + Sync {
     /// owns its output at `run.epoch`.
     async fn save_run_as_owner(&self, run: &Run) -> Result<Saved, PortError>;
 
-    /// The ids of runs that have not ended, oldest deadline first, at most `limit`. May lag behind.
-    async fn unfinished_runs(&self, limit: usize) -> Result<Vec<RunId>, PortError>;
+    /// Runs that have not ended, oldest deadline first, at most `limit`, from behind `after` on if it is given: which
+    /// need not be there any more. Fewer than `limit` are the last. May lag behind.
+    async fn unfinished_runs(
+        &self,
+        after: Option<&Unfinished>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, PortError>;
 
     /// The latest runs by creation, newest first, at most `limit`. May lag behind.
     async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError>;

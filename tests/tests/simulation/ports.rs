@@ -10,7 +10,7 @@ use fanfold_domain::{
 };
 use fanfold_ports::{
     Fault, Ledger, Objects, PortError, Ports, Queue, Queues, Tables,
-    ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken},
+    ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
     memory::{Faulty, MemoryWorld},
     objects::{
         ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
@@ -232,9 +232,13 @@ impl Ledger for Watched {
         Ok(saved)
     }
 
-    async fn unfinished_runs(&self, limit: usize) -> Result<Vec<RunId>, PortError> {
+    async fn unfinished_runs(
+        &self,
+        after: Option<&Unfinished>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, PortError> {
         let call = self.gate.enter().await;
-        let runs = self.world.ledger.unfinished_runs(limit).await;
+        let runs = self.world.ledger.unfinished_runs(after, limit).await;
         self.gate.leave(call).await;
         runs
     }

@@ -11,7 +11,7 @@ use fanfold_lifecycle::RunCache;
 use fanfold_merger::Merger;
 use fanfold_ports::{Ports, memory::Invocation};
 use fanfold_splitter::Splitter;
-use fanfold_sweeper::{DeadQueue, Sweeper};
+use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper};
 use fanfold_tracker::Tracker;
 use fanfold_worker::Worker;
 
@@ -19,6 +19,9 @@ use crate::{
     ports::lock,
     scenario::{OUTPUT, WORK},
 };
+
+/// How long a sweep may begin with other runs.
+const SWEEP_MS: u64 = 40_000;
 
 /// What an invocation is given.
 #[derive(Debug, Clone)]
@@ -119,11 +122,12 @@ impl Fleet {
                 or_crash(&invocation, async { one(merger.handle(&body).await) }).await
             }
             Job::Sweep => {
-                let sweeper = Sweeper { ports, work_bucket: WORK.to_owned() };
-                or_crash(&invocation, async { one(sweeper.sweep().await) }).await
+                let until = ports.clock.now().plus_ms(SWEEP_MS);
+                let sweeper = Sweeper { ports, work_bucket: WORK.to_owned(), left_off: LeftOff::default() };
+                or_crash(&invocation, async { one(sweeper.sweep(until).await) }).await
             }
             Job::Dead(queue, body) => {
-                let sweeper = Sweeper { ports, work_bucket: WORK.to_owned() };
+                let sweeper = Sweeper { ports, work_bucket: WORK.to_owned(), left_off: LeftOff::default() };
                 or_crash(&invocation, async { one(sweeper.handle_dead(queue, &body).await) }).await
             }
         }

@@ -38,7 +38,7 @@ use fanfold_domain::{
     ChunkIndex, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId, Sequencer, Sums,
     message::Failure, pipeline::Pipeline,
 };
-use fanfold_ports::ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken};
+use fanfold_ports::ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished};
 use fanfold_ports::{Ledger, PortError};
 
 pub(crate) use conflict::RetryConflicts;
@@ -74,8 +74,12 @@ impl Ledger for DynamoLedger {
         self.replace_run_as_owner(run).await
     }
 
-    async fn unfinished_runs(&self, limit: usize) -> Result<Vec<RunId>, PortError> {
-        self.query_unfinished(limit).await
+    async fn unfinished_runs(
+        &self,
+        after: Option<&Unfinished>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, PortError> {
+        self.query_unfinished(after, limit).await
     }
 
     async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError> {

@@ -12,11 +12,13 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{self, CancellationReason, ConditionCheck, TransactWriteItem};
-use fanfold_domain::{Run, RunId};
-use fanfold_ports::ledger::{Created, Saved};
+use fanfold_domain::{Run, RunId, Timestamp};
+use fanfold_ports::ledger::{Created, Saved, Unfinished};
 use fanfold_ports::{Clock, Fault, PortError};
 
-use super::item::{IS_NEW, Item, Malformed, document, key, number, read_document, read_text, text};
+use super::item::{
+    IS_NEW, Item, Malformed, document, key, number, read_document, read_number, read_text, text,
+};
 use super::ownership::{owned_by, owner_key};
 use super::table::Put;
 use super::{DynamoLedger, lifetime};
@@ -116,11 +118,16 @@ impl DynamoLedger {
         TransactWriteItem::builder().put(put).build()
     }
 
-    pub(super) async fn query_unfinished(&self, limit: usize) -> Result<Vec<RunId>, PortError> {
+    pub(super) async fn query_unfinished(
+        &self,
+        after: Option<&Unfinished>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, PortError> {
         let query = self.index("unfinished", "unfinished").scan_index_forward(true);
+        let query = query.set_exclusive_start_key(after.map(place));
         let items = self.query("unfinished_runs", "unfinished", query, Some(limit)).await?;
-        let ids = items.iter().map(read_id).collect::<Result<_, _>>();
-        ids.map_err(|error| error.error("unfinished_runs", "a run"))
+        let runs = items.iter().map(read_unfinished).collect::<Result<_, _>>();
+        runs.map_err(|error| error.error("unfinished_runs", "a run"))
     }
 
     pub(super) async fn query_recent(&self, limit: usize) -> Result<Vec<Run>, PortError> {
@@ -174,6 +181,18 @@ fn item(run: &Run, writer: &str) -> Item {
     item
 }
 
+/// The key of a run in the index of unfinished ones; a query begins behind it whether or not it is still there.
+fn place(run: &Unfinished) -> Item {
+    let mut place = key(pk(&run.id), SK);
+    place.insert("unfinished".to_owned(), text(KIND));
+    place.insert("deadline_at".to_owned(), number(run.deadline_at.0));
+    place
+}
+
+fn read_unfinished(item: &Item) -> Result<Unfinished, Malformed> {
+    Ok(Unfinished { deadline_at: Timestamp(read_number(item, "deadline_at")?), id: read_id(item)? })
+}
+
 fn read_id(item: &Item) -> Result<RunId, Malformed> {
     let id = read_text(item, "pk")?.strip_prefix(PREFIX).and_then(|id| id.parse().ok());
     id.ok_or_else(|| Malformed::of("pk"))
@@ -197,7 +216,7 @@ mod tests {
     use super::*;
     use aws_sdk_dynamodb::types::AttributeValue;
     use fanfold_domain::pipeline::Pipeline;
-    use fanfold_domain::{ETag, Epoch, Generation, ObjectName, Origin, RunState, SourcePin, Timestamp};
+    use fanfold_domain::{ETag, Epoch, Generation, ObjectName, Origin, RunState, SourcePin};
 
     fn run(state: RunState) -> Run {
         let document = "{pipeline: p, source: {format: lines}, stages: [{name: s, process: copy}]}";

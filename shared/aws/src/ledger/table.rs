@@ -118,7 +118,7 @@ impl DynamoLedger {
         self.query(operation, pk, query, limit).await
     }
 
-    /// Reads all that a query gives, or at most `limit` items, page by page.
+    /// Reads all that a query gives, or at most `limit` items, page by page, from where it begins on.
     pub(super) async fn query(
         &self,
         operation: &'static str,
@@ -127,7 +127,7 @@ impl DynamoLedger {
         limit: Option<usize>,
     ) -> Result<Vec<Item>, PortError> {
         let mut items: Vec<Item> = Vec::new();
-        let mut from = None;
+        let mut from = query.get_exclusive_start_key().clone();
         while limit.is_none_or(|limit| items.len() < limit) {
             let page = query
                 .clone()

@@ -13,7 +13,7 @@ use fanfold_domain::{
 
 use crate::{
     Fault, Ledger, PortError,
-    ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken},
+    ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
 };
 
 /// The ledger in memory.
@@ -118,11 +118,18 @@ impl Ledger for MemoryLedger {
         Ok(if state.is_current(run) && state.owns_output(run) { state.save(run) } else { Saved::Stale })
     }
 
-    async fn unfinished_runs(&self, limit: usize) -> Result<Vec<RunId>, PortError> {
-        let mut runs = self.state().seen_runs();
-        runs.retain(|run| !run.state.has_ended());
-        runs.sort_by_key(|run| run.deadline_at);
-        Ok(runs.into_iter().take(limit).map(|run| run.id).collect())
+    async fn unfinished_runs(
+        &self,
+        after: Option<&Unfinished>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, PortError> {
+        let runs = self.state().seen_runs().into_iter().filter(|run| !run.state.has_ended());
+        let mut runs: Vec<_> =
+            runs.map(|run| Unfinished { deadline_at: run.deadline_at, id: run.id }).collect();
+        runs.retain(|run| after.is_none_or(|after| run > after));
+        runs.sort();
+        runs.truncate(limit);
+        Ok(runs)
     }
 
     async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError> {

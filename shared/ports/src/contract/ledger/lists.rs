@@ -6,7 +6,8 @@ use super::{ALL_RUNS, CREATED_AT, LedgerUnderTest, Run, eventually, sample_pipel
 use crate::ledger::KeptPipeline;
 
 async fn unfinished(t: &LedgerUnderTest, limit: usize) -> Vec<RunId> {
-    t.ledger.unfinished_runs(limit).await.expect("the list was answered")
+    let runs = t.ledger.unfinished_runs(None, limit).await.expect("the list was answered");
+    runs.into_iter().map(|run| run.id).collect()
 }
 
 /// In every state that ends a run, and in no other.
@@ -52,6 +53,51 @@ pub async fn unfinished_runs_come_by_deadline(t: &LedgerUnderTest) {
     };
     eventually("the runs are listed by deadline", is_in_order).await;
     assert_eq!(unfinished(t, 2).await.len(), 2);
+}
+
+/// However many there are, and though some end meanwhile: each page begins behind the last run of the one before.
+pub async fn unfinished_runs_come_page_by_page(t: &LedgerUnderTest) {
+    let mut wanted = Vec::new();
+    for i in 0..7 {
+        // Some are due at the same moment.
+        let run = Run { deadline_at: CREATED_AT.plus_ms(5_000 + i / 3), ..t.run(&format!("page {i}")) };
+        t.ledger.create_run(&run).await.expect("the creation was answered");
+        wanted.push(run.id);
+    }
+    wanted.sort();
+    let all = async || {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = t.ledger.unfinished_runs(after.as_ref(), 2).await.expect("the list was answered");
+            assert!(page.len() <= 2);
+            after = page.last().cloned();
+            listed.extend(page.into_iter().map(|run| run.id));
+            if after.is_none() {
+                return listed;
+            }
+        }
+    };
+    let is_whole = async || {
+        let mut listed = all().await;
+        listed.retain(|id| wanted.contains(id));
+        listed.sort();
+        listed == wanted
+    };
+    eventually("each run is listed once", is_whole).await;
+
+    let page = t.ledger.unfinished_runs(None, ALL_RUNS).await.expect("the list was answered");
+    let (first, second) = {
+        let mut own = page.into_iter().filter(|run| wanted.contains(&run.id));
+        (own.next().expect("seven are there"), own.next().expect("seven are there"))
+    };
+    let run =
+        t.ledger.run(&first.id, crate::ledger::Freshness::Consistent).await.expect("the read was answered");
+    t.save(&Run { state: RunState::Failed, ..run.expect("it was created") }).await;
+    let begins_there = async || {
+        let behind = t.ledger.unfinished_runs(Some(&first), ALL_RUNS).await.expect("the list was answered");
+        behind.iter().find(|run| wanted.contains(&run.id)) == Some(&second)
+    };
+    eventually("a page begins behind a run that has ended", begins_there).await;
 }
 
 /// What a person looks at, ended runs included.

@@ -115,6 +115,7 @@ macro_rules! ledger_contract {
                 a_stale_owner_does_not_save,
                 an_ended_run_leaves_the_unfinished,
                 unfinished_runs_come_by_deadline,
+                unfinished_runs_come_page_by_page,
                 recent_runs_come_newest_first,
                 a_pipeline_changes_version_only_with_its_document,
                 pipelines_come_by_name,

@@ -9,7 +9,7 @@ use fanfold_domain::{
 use super::Faulty;
 use crate::{
     Ledger, PortError,
-    ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken},
+    ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
 };
 
 #[async_trait]
@@ -30,8 +30,12 @@ impl<T: Ledger + ?Sized> Ledger for Faulty<T> {
         self.write("save_run_as_owner", &run.id, self.inner.save_run_as_owner(run)).await
     }
 
-    async fn unfinished_runs(&self, limit: usize) -> Result<Vec<RunId>, PortError> {
-        self.read("unfinished_runs", "the ledger", self.inner.unfinished_runs(limit)).await
+    async fn unfinished_runs(
+        &self,
+        after: Option<&Unfinished>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, PortError> {
+        self.read("unfinished_runs", "the ledger", self.inner.unfinished_runs(after, limit)).await
     }
 
     async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError> {

@@ -2,7 +2,8 @@
 //!
 //! Key: `pk` = `run#{run}`, `sk` = `run`.
 //! Value: the [`Run`] as JSON in `document`, and beside it what conditions and indexes need: `revision`,
-//! `state`; `unfinished` = `run` while it has not ended, with `deadline_at`; `kind` = `run` with `created_at`.
+//! `state`; `unfinished` = `run` while it has not ended, with `deadline_at`; `kind` = `run` with `created_at`. Both
+//! indexes have keys only: whole items would be written anew with every change of every run, in one partition.
 //! Lifetime: `expires_at`, 30 days after the run's deadline: the window in which it may be redriven.
 //!
 //! Saved on the condition that the revision is the one that was read. `writer` is a random number of each
@@ -15,6 +16,7 @@ use aws_sdk_dynamodb::types::{self, CancellationReason, ConditionCheck, Transact
 use fanfold_domain::{Run, RunId, Timestamp};
 use fanfold_ports::ledger::{Created, Saved, Unfinished};
 use fanfold_ports::{Clock, Fault, PortError};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::item::{
     IS_NEW, Item, Malformed, document, key, number, read_document, read_number, read_text, text,
@@ -28,6 +30,8 @@ use crate::error::write_error;
 const SK: &str = "run";
 /// The value of `kind` and `unfinished`.
 const KIND: &str = "run";
+/// Runs of a list read at once.
+const READS_AT_ONCE: usize = 16;
 const SAME_REVISION: &str = "#revision = :revision";
 
 impl DynamoLedger {
@@ -133,8 +137,13 @@ impl DynamoLedger {
     pub(super) async fn query_recent(&self, limit: usize) -> Result<Vec<Run>, PortError> {
         let query = self.index("recent", "kind").scan_index_forward(false);
         let items = self.query("recent_runs", "recent", query, Some(limit)).await?;
-        let runs = items.iter().map(read_document).collect::<Result<_, _>>();
-        runs.map_err(|error| error.error("recent_runs", "a run"))
+        let ids = items.iter().map(read_id).collect::<Result<Vec<_>, _>>();
+        let ids = ids.map_err(|error| error.error("recent_runs", "a run"))?;
+        let read = async |id: RunId| self.get_run(&id, false).await;
+        let runs: Vec<Option<Run>> =
+            stream::iter(ids).map(read).buffered(READS_AT_ONCE).try_collect().await?;
+        // One that is in the index and not in the table is gone by its lifetime.
+        Ok(runs.into_iter().flatten().collect())
     }
 
     /// A query of an index whose partition key is `attribute`.

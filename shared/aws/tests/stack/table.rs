@@ -43,7 +43,7 @@ async fn make_table(stack: &Stack) -> String {
         .set_attribute_definitions(Some(attributes.into()))
         .set_key_schema(Some(keys("pk", "sk")))
         .global_secondary_indexes(index("unfinished", "unfinished", "deadline_at", ProjectionType::KeysOnly))
-        .global_secondary_indexes(index("recent", "kind", "created_at", ProjectionType::All));
+        .global_secondary_indexes(index("recent", "kind", "created_at", ProjectionType::KeysOnly));
     table.send().await.expect("the table is made");
     name
 }

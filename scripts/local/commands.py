@@ -10,10 +10,9 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 from . import server, venvs
-from .settings import DIST, OUTPUTS, PROJECT, cache, client_environment, credentials, endpoint, fail
+from .settings import DIST, OUTPUTS, PROJECT, cache, client_environment, credentials, endpoint, fail, programs
 
 ABOUT = """\
 Runs the whole stack on this machine, on a local AWS that listens on 127.0.0.1 alone.
@@ -99,15 +98,10 @@ def print_environment(port: int) -> None:
     print("unset AWS_PROFILE AWS_SESSION_TOKEN")
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
-    programs = str(programs_directory())
-    if programs not in os.environ.get("PATH", "").split(os.pathsep):
-        print(f'export PATH={shlex.quote(programs)}:"$PATH"')
-
-
-def programs_directory() -> Path:
-    """Where `scripts/build` put the command line, as it is called with the same variables."""
-    target = PROJECT / (os.environ.get("CARGO_TARGET_DIR") or cache() / "target")
-    return target / ("release" if os.environ.get("FANFOLD_PROFILE", "release") == "release" else "debug")
+    # Where `scripts/build` put the command line, if it was called with the same variables.
+    own = str(programs(os.environ.get("FANFOLD_PROFILE", "release")))
+    if own not in os.environ.get("PATH", "").split(os.pathsep):
+        print(f'export PATH={shlex.quote(own)}:"$PATH"')
 
 
 def variable(output: str) -> str:

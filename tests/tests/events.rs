@@ -3,15 +3,18 @@
 //! The handlers run on memory ports behind the code that reads SQS's batches, so that a sample is read as in
 //! Lambda. What a service sends on must be what stands in the next service's sample.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
-use fanfold_domain::{ETag, ObjectName, Origin, Run, RunId, RunState, Sequencer, pipeline::Pipeline};
+use fanfold_domain::{
+    ETag, ObjectName, Origin, Run, RunId, RunState, Sequencer, cluster::Cluster, pipeline::Pipeline,
+};
 use fanfold_engine::plan::ScanLimits;
+use fanfold_launcher::{Launcher, spec::Surroundings};
 use fanfold_lifecycle::RunCache;
 use fanfold_merger::Merger;
 use fanfold_ports::{
-    Ledger, Ports, Queue,
-    memory::{MemoryWorld, memory_ports},
+    Fleet, KubePorts, Ledger, Ports, Queue,
+    memory::{MemoryClusters, MemoryWorld, memory_ports},
 };
 use fanfold_runtime::sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch, run_whole_batch};
 use fanfold_splitter::Splitter;
@@ -66,8 +69,12 @@ impl Stack {
     }
 
     async fn split(&self, event: SqsEvent) -> SqsBatchResponse {
+        self.split_by(&sample("orders.yaml"), event).await
+    }
+
+    async fn split_by(&self, document: &str, event: SqsEvent) -> SqsBatchResponse {
         // Two chunks, as the samples have.
-        let document = sample("orders.yaml").replace("records: 30000", "records: 2");
+        let document = document.replace("records: 30000", "records: 2");
         let splitter = Splitter {
             ports: self.ports.clone(),
             work_bucket: "work".into(),
@@ -195,6 +202,32 @@ async fn a_dead_chunk_becomes_a_failed_one() {
     let run = stack.run().await;
     assert_eq!(run.state, RunState::Failed);
     assert!(run.reason.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_becomes_a_job() {
+    let stack = Stack::new();
+    let document = sample("orders.yaml").replace("process: orders", "process: orders\n    run_on: eks");
+    stack.split_by(&document, stack.event("splitter.json")).await;
+    let launch = stack.event("launcher.json");
+    assert_eq!(messages(&bodies(&launch)), messages(&stack.sent(Queue::Launches))[..1]);
+
+    let cluster = Cluster::parse("{cluster: one, region: us-east-1, worker_image: w}").expect("it is one");
+    stack.world.fleet.put_cluster(&cluster).await.expect("memory answers");
+    let clusters = Arc::new(MemoryClusters::new(stack.world.clock.clone()));
+    clusters.add("one");
+    let surroundings = Surroundings {
+        region: "us-east-1".into(),
+        ledger_table: "ledger".into(),
+        work_bucket: "work".into(),
+        completions_queue_url: "http://queue".into(),
+        whole_checksum: true,
+    };
+    let kube = KubePorts { fleet: stack.world.fleet.clone(), clusters: clusters.clone() };
+    let launcher = Launcher { ports: stack.ports.clone(), kube, surroundings, runs: RunCache::default() };
+    let handle = async |message: Delivery| launcher.handle(&message.body).await;
+    assert_eq!(failed(&respond(run_batch(with_garbage(launch), 1, handle).await)), ["garbage"]);
+    assert_eq!(clusters.all_jobs("one").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ import json
 from typing import Any, Callable, NamedTuple
 
 from .deploy import Aws
+from .template import Unknown
 
 
 class Aspect(NamedTuple):
@@ -299,6 +300,14 @@ FUNCTIONS = [
             {"RetentionInDays": group.get("retentionInDays")}
             for group in aws.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]),
     ),
+    Aspect(
+        "log group: lines that are counted", "AWS::Logs::MetricFilter",
+        lambda p: p["FilterPattern"],
+        lambda aws, group: [
+            found["filterPattern"]
+            for found in aws.logs.describe_metric_filters(logGroupName=group)["metricFilters"]][0],
+        about="LogGroupName",
+    ),
 ]
 
 
@@ -342,7 +351,8 @@ RULES = [
     ),
     Aspect(
         "alarm: metric", "AWS::CloudWatch::Alarm",
-        lambda p: {name: str(p[name]) for name in ALARM},
+        # The namespace of our own metrics has the stack's name in it, which only the deployment knows.
+        lambda p: {name: p[name] if isinstance(p[name], Unknown) else str(p[name]) for name in ALARM},
         lambda aws, name: {key: str(alarm(aws, name).get(key)) for key in ALARM},
     ),
     Aspect(

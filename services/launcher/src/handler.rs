@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fanfold_domain::{
-    ChunkIndex, Launch, LaunchIndex, Outage, Run, RunId, RunState,
+    Launch, LaunchIndex, Outage, Run, RunId, RunState,
     cluster::Cluster,
     launch::{Launching, TooManyLaunches},
-    message::{self, ChunkEnd, Completion, Failure, InvalidMessage, LaunchMessage, encode},
+    message::{self, InvalidMessage, LaunchMessage, encode},
     pipeline::{Eks, RunOn},
     placement::place,
 };
-use fanfold_engine::chunk::end_by_part;
+use fanfold_engine::chunk::ends_or_failures;
 use fanfold_lifecycle::{LifecycleError, RunCache, unmarked};
 use fanfold_ports::{
     KubePorts, PortError, Ports, Queue,
@@ -183,7 +183,9 @@ impl Launcher {
         let (first, most) = WAIT_S;
         let delay_s = first.saturating_mul(1 << task.waited.min(8)).min(most);
         let StageId { run, stage, generation } = task.stage.clone();
-        let launch = self.save(task, Launch { note: Some(note), ..launch }).await?;
+        // It is on its way until then, and not lost.
+        let placed_at = self.ports.clock.now();
+        let launch = self.save(task, Launch { note: Some(note), placed_at, ..launch }).await?;
         let again = LaunchMessage {
             run,
             stage,
@@ -205,25 +207,12 @@ impl Launcher {
         error: &ClusterError,
     ) -> Result<(), LauncherError> {
         let reason = message::truncate(error.to_string());
-        for chunk in launch.chunks.iter() {
-            self.fail_chunk(task, chunk, &reason).await?;
-        }
+        let (objects, bucket) = (&*self.ports.objects, &self.surroundings.work_bucket);
+        let ends = ends_or_failures(objects, task.run, bucket, &task.stage, &launch.chunks, &reason).await?;
+        let told = ends.iter().map(|end| Outgoing::now(encode(end))).collect();
+        self.ports.queues.send(Queue::Completions, told).await?;
         self.save(task, Launch { is_created: true, note: Some(reason), ..launch }).await?;
         Ok(())
-    }
-
-    async fn fail_chunk(
-        &self,
-        task: &Task<'_>,
-        chunk: ChunkIndex,
-        reason: &str,
-    ) -> Result<(), LauncherError> {
-        let StageId { run, stage, generation } = task.stage.clone();
-        let objects = &*self.ports.objects;
-        let found = end_by_part(objects, task.run, &self.surroundings.work_bucket, &stage, chunk).await?;
-        let end = found.unwrap_or_else(|| ChunkEnd::Failed(Failure::of_chunk(reason)));
-        let completion = Completion { run, stage, generation, chunk, end };
-        Ok(self.ports.queues.send(Queue::Completions, vec![Outgoing::now(encode(&completion))]).await?)
     }
 
     async fn save(&self, task: &Task<'_>, launch: Launch) -> Result<Launch, LauncherError> {

@@ -6,10 +6,10 @@ use fanfold_domain::{
     ChunkIndex, ChunkSet, Grouping, Launch, LaunchIndex, Outage, Run, RunId, RunState,
     cluster::Cluster,
     launch::StageName,
-    message::{self, ChunkEnd, Completion, Failure, LaunchMessage, encode},
+    message::{self, LaunchMessage, encode},
     pipeline::RunOn,
 };
-use fanfold_engine::chunk::end_by_part;
+use fanfold_engine::chunk::ends_or_failures;
 use fanfold_lifecycle::unmarked;
 use fanfold_ports::{
     KubePorts, PortError, Ports, Queue,
@@ -24,7 +24,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{SweeperError, trouble};
 
-/// Clusters asked, and parts looked for, at once.
+/// Clusters asked, and runs read, at once.
 const AT_ONCE: usize = 16;
 /// Runs listed at once.
 const PAGE: usize = 200;
@@ -71,11 +71,11 @@ impl Watcher {
     /// # Errors
     /// Something failed for some launches; the others were looked at.
     pub async fn watch(&self) -> Result<(), SweeperError> {
-        let tasks = self.tasks().await?;
         let clusters = self.kube.fleet.clusters().await?;
-        if clusters.is_empty() && tasks.is_empty() {
+        if clusters.is_empty() {
             return Ok(());
         }
+        let tasks = self.tasks().await?;
         let sight = self.ask(clusters).await?;
         let mut failed = None;
         for task in &tasks {
@@ -204,6 +204,9 @@ impl Watcher {
                 self.fail_chunks(task, &left, &reason).await
             }
             Some(KubeJobEnd::Complete) => {
+                if self.unmarked(task, &launch.chunks).await?.is_empty() {
+                    return self.keep_no_more(task, launch).await;
+                }
                 // Completions may be on their way still.
                 let note = format!("its Job {} on cluster {} is complete", job.name, cluster.name);
                 if self.keep(task, launch, note.clone()).await? < SETTLED_MS {
@@ -284,20 +287,8 @@ impl Watcher {
             tracing::warn!(run_id = %task.run.id, %chunks, reason, "chunks failed without a word");
         }
         let (objects, bucket) = (&*self.ports.objects, &self.work_bucket);
-        let told: Vec<Outgoing> = stream::iter(chunks.iter())
-            .map(|chunk| {
-                let (task, reason) = (&task, reason.clone());
-                async move {
-                    let StageId { run, stage, generation } = task.stage.clone();
-                    let found = end_by_part(objects, &task.run, bucket, &stage, chunk).await?;
-                    let end = found.unwrap_or_else(|| ChunkEnd::Failed(Failure::of_chunk(reason)));
-                    let completion = Completion { run, stage, generation, chunk, end };
-                    Ok::<_, SweeperError>(Outgoing::now(encode(&completion)))
-                }
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
+        let ends = ends_or_failures(objects, &task.run, bucket, &task.stage, chunks, &reason).await?;
+        let told = ends.iter().map(|end| Outgoing::now(encode(end))).collect();
         Ok(self.ports.queues.send(Queue::Completions, told).await?)
     }
 

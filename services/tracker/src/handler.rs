@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use fanfold_domain::{
-    ChunkIndex, GroupCount, GroupIndex, Grouping, Mark, Run, RunId, RunState, SCAN,
+    ChunkIndex, ChunkSet, GroupCount, GroupIndex, Grouping, Mark, Run, RunId, RunState, SCAN,
     group::MAX_MARKS,
     message::{
-        self, ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, Intake, InvalidMessage,
-        LaunchMessage, encode,
+        self, ChunkEnd, ChunkMessage, Completion, FoldMessage, Intake, InvalidMessage, LaunchMessage, encode,
     },
 };
-use fanfold_engine::chunk::end_by_part;
+use fanfold_engine::chunk::ends_or_failures;
 use fanfold_lifecycle::{LifecycleError, RunCache, fail, source_changed, unmarked};
 use fanfold_ports::{
     PortError, Ports, Queue,
@@ -18,7 +17,6 @@ use fanfold_ports::{
     objects::UploadError,
     queues::Outgoing,
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use thiserror::Error;
 
 use crate::follow;
@@ -105,9 +103,9 @@ impl Tracker {
         let stage = StageId { run: id, stage, generation };
         let reason = "its worker died at every delivery without a word: out of memory, or out of time; the \
                       worker's log tells which";
-        let seen = self.ended_or_failed(&run, &stage, chunk, reason).await;
-        let Some(completion) = self.or_fail(&run, seen).await? else { return Ok(()) };
-        let counted = self.count_stage(&stage, vec![(0, completion)]).await;
+        let seen = self.ended_or_failed(&run, &stage, &[chunk].into_iter().collect(), reason).await;
+        let Some(ended) = self.or_fail(&run, seen).await? else { return Ok(()) };
+        let counted = self.count_stage(&stage, ended).await;
         counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 
@@ -126,41 +124,35 @@ impl Tracker {
         let left =
             unmarked(&*self.ports.ledger, &stage_id, grouping_of(&run, &stage_id.stage)?, &chunks).await?;
         let reason = format!("launch {launch} could not be given to a cluster: the launcher's log tells why");
-        let seen: Result<Vec<Received>, TrackerError> = stream::iter(left.iter())
-            .map(|chunk| self.ended_or_failed(&run, &stage_id, chunk, &reason))
-            .buffer_unordered(PARTS_AT_ONCE)
-            .map_ok(|completion| (0, completion))
-            .try_collect()
-            .await;
+        let seen = self.ended_or_failed(&run, &stage_id, &left, &reason).await;
         let Some(ended) = self.or_fail(&run, seen).await? else { return Ok(()) };
         let counted = self.count_stage(&stage_id, ended).await;
         counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 
-    /// How a chunk ended that nobody told of: by its part, or else failed.
+    /// How chunks ended that nobody told of, as of one message.
     async fn ended_or_failed(
         &self,
         run: &Run,
         stage: &StageId,
-        chunk: ChunkIndex,
+        chunks: &ChunkSet,
         reason: &str,
-    ) -> Result<Completion, TrackerError> {
-        let found = end_by_part(&*self.ports.objects, run, &self.work_bucket, &stage.stage, chunk).await?;
-        let end = found.unwrap_or_else(|| ChunkEnd::Failed(Failure::of_chunk(reason)));
-        let StageId { run, stage, generation } = stage.clone();
-        Ok(Completion { run, stage, generation, chunk, end })
+    ) -> Result<Vec<Received>, UploadError> {
+        let (objects, bucket) = (&*self.ports.objects, &self.work_bucket);
+        let ends = ends_or_failures(objects, run, bucket, stage, chunks, reason).await?;
+        Ok(ends.into_iter().map(|end| (0, end)).collect())
     }
 
     /// What was seen of parts; none if it will never be told whether they are there: then no chunk may be called
     /// failed, and the run has failed.
-    async fn or_fail<T>(&self, run: &Run, seen: Result<T, TrackerError>) -> Result<Option<T>, TrackerError> {
+    async fn or_fail<T>(&self, run: &Run, seen: Result<T, UploadError>) -> Result<Option<T>, TrackerError> {
         match seen {
-            Err(TrackerError::Part(error)) if error.is_final() => {
+            Err(error) if error.is_final() => {
                 let reason = format!("whether chunks are done cannot be told: {error}");
                 fail(&self.ports, &run.id, run.generation, &reason).await?;
                 Ok(None)
             }
-            seen => seen.map(Some),
+            seen => Ok(Some(seen?)),
         }
     }
 
@@ -333,8 +325,6 @@ impl Tracker {
     }
 }
 
-/// Parts looked for at once.
-const PARTS_AT_ONCE: usize = 16;
 /// Failures looked through for a reason.
 const MOST_FAILURES: usize = 1_000;
 

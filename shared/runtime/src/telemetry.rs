@@ -9,7 +9,8 @@ use tracing_subscriber::filter::ParseError;
 use crate::config;
 
 /// What is logged unless `RUST_LOG` says otherwise: not the SDK's notes on credentials and the like.
-const FILTER: &str = "info,aws_config=warn,aws_runtime=warn,aws_smithy_runtime=warn,hyper=warn";
+const FILTER: &str =
+    "info,aws_config=warn,aws_runtime=warn,aws_smithy_runtime=warn,hyper=warn,kube_client=off";
 
 /// Sets up logging for the process.
 ///

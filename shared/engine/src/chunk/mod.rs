@@ -22,7 +22,7 @@ use crate::{
     processor::{self, Context, Inherited, ProcessError},
 };
 
-pub use statistics::{Statistics, end_by_part, scan_sums, statistics_of};
+pub use statistics::{Statistics, end_by_part, ends_or_failures, scan_sums, statistics_of};
 
 /// The smallest range that is copied where it lies, in bytes: S3 copies ranges of no object below 5 MiB, and for
 /// smaller ones an upload takes more requests than it saves.

@@ -2,17 +2,21 @@
 
 use bytes::Bytes;
 use fanfold_domain::{
-    ByteRange, ChunkIndex, ObjectName, Run, SCAN, Sums,
-    message::{ChunkEnd, Failure},
+    ByteRange, ChunkIndex, ChunkSet, ObjectName, Run, SCAN, Sums,
+    message::{ChunkEnd, Completion, Failure},
 };
 use fanfold_ports::{
     Fault, Objects, PortError,
+    ledger::StageId,
     objects::{ObjectHead, Pin, ReadError, UploadError},
 };
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use super::ATTEMPT;
+
+/// Parts looked for at once.
+const PARTS_AT_ONCE: usize = 16;
 
 /// What an attempt left behind before it tried to create the part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +80,30 @@ pub async fn end_by_part(
         }
         Err(error) => Err(error),
     }
+}
+
+/// How chunks of a stage of `run` ended that nobody told of: by their parts, or else failed for this reason.
+///
+/// # Errors
+/// A look or read failed.
+pub async fn ends_or_failures(
+    objects: &dyn Objects,
+    run: &Run,
+    work_bucket: &str,
+    stage: &StageId,
+    chunks: &ChunkSet,
+    reason: &str,
+) -> Result<Vec<Completion>, UploadError> {
+    stream::iter(chunks.iter())
+        .map(|chunk| async move {
+            let found = end_by_part(objects, run, work_bucket, &stage.stage, chunk).await?;
+            let end = found.unwrap_or_else(|| ChunkEnd::Failed(Failure::of_chunk(reason)));
+            let StageId { run, stage, generation } = stage.clone();
+            Ok(Completion { run, stage, generation, chunk, end })
+        })
+        .buffer_unordered(PARTS_AT_ONCE)
+        .try_collect()
+        .await
 }
 
 /// What a chunk of the scan of `run` adds: it is as large as planned, and nothing is known of its records alone.

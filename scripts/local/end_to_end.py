@@ -57,7 +57,7 @@ def measure(programs: Path, source: Path, records: int) -> EndToEnd:
     """Uploads a source, waits for the output of its run, and looks into the log and the processes."""
     asked, cpu = demo.requests(), cpu_s()
     with redirect_stdout(io.StringIO()):
-        shown, seconds = demo.follow(programs, source)
+        shown, seconds = demo.follow(programs, source, "")
     run = shown["run"]
     times = moments(run["id"])
     phases = [later - earlier for earlier, later in zip(times, times[1:])]

@@ -115,6 +115,8 @@ impl Tracker {
     /// # Errors
     /// The message is to be delivered again.
     pub async fn handle_dead_launch(&self, body: &str) -> Result<(), TrackerError> {
+        // The alarm counts this line.
+        tracing::warn!(queue = %Queue::Launches, "dead letter");
         let LaunchMessage { run: id, stage, generation, chunks, launch, .. } = message::decode(body)?;
         let run = self.runs.get(&self.ports, &id, &stage, generation).await?;
         if run.generation != generation {

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from local import server
-from local.settings import PROJECT, wanted_port
+from local.settings import CLUSTER_PORTS, PROJECT, wanted_port
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
 # What any cluster is given, a real one too.
 MANIFESTS = PROJECT / "services" / "launcher" / "kubernetes"
 
-STATE = PROJECT / ".clusters"
+STATE = CLUSTER_PORTS.parent
 # What is not one cluster's: etcd, and what stands in for AWS.
 SHARED = STATE / "shared"
-PORTS = STATE / "ports.json"
+PORTS = CLUSTER_PORTS
 PAUSE_ARCHIVE = STATE / "pause.tar"
 
 NAMES = ("one", "two", "three", "four")

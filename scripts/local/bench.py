@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import end_to_end
+from . import bench_eks, end_to_end
 from .end_to_end import EndToEnd
 from .settings import PROJECT, cache, fail, programs
 
@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="records to generate (1000000)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each command; the median counts (5)")
     parser.add_argument("--no-stack", action="store_true", help="leave out the runs on the local AWS")
+    parser.add_argument("--on-eks", action="store_true", help="also a test cluster, beside a Job by hand")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     arguments = parser.parse_args()
     work = cache() / "bench"
@@ -154,6 +155,8 @@ def main() -> None:
     bench.parallel(plain)
     if not arguments.no_stack:
         bench.on_the_stack([200, arguments.rows, 2 * arguments.rows])
+    if arguments.on_eks:
+        bench_eks.measure(bench.programs, work)
     if arguments.json:
         found = {"commands": bench.figures, "end_to_end": bench.end_to_end}
         rows = {part: [asdict(figure) for figure in figures] for part, figures in found.items()}

@@ -11,15 +11,13 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-from . import demo_eks, venvs
-from .commands import outputs, variable
-from .settings import PROJECT, SERVER_LOG, STATE, client_environment, endpoint, fail, programs
+from . import demo_eks
+from .commands import outputs
+from .settings import PROJECT, SERVER_LOG, STATE, endpoint, fail, programs
 from .server import port
+from .steps import CLIENT, PIPELINE, fanfold, objects, step
 
-PIPELINE = PROJECT / "events" / "orders.yaml"
 POLL_S = 0.1
-# How the demo's own requests are told from the functions'.
-CLIENT = "fanfold-demo"
 ENDED = {"succeeded", "succeeded_partial", "failed", "cancelled", "superseded"}
 
 
@@ -57,21 +55,6 @@ def build() -> Path:
     return target
 
 
-def step(name: str, command: list) -> None:
-    began = time.monotonic()
-    print(f"-- {name}", flush=True)
-    done = subprocess.run([str(word) for word in command], cwd=PROJECT)
-    if done.returncode != 0:
-        fail(f"{name} failed (exit status {done.returncode})")
-    print(f"   {time.monotonic() - began:.1f} s", flush=True)
-
-
-def environment() -> dict[str, str]:
-    names = {variable(name): value for name, value in outputs().items()}
-    own = {"FANFOLD_S3_WHOLE_CHECKSUM": "off", "AWS_SDK_UA_APP_ID": CLIENT}
-    return client_environment(port()) | names | own
-
-
 def requests() -> Counter[str]:
     """How often the functions asked which service for what, since the local AWS was started."""
     with urllib.request.urlopen(f"{endpoint(port())}/_fanfold/requests") as answer:
@@ -81,23 +64,6 @@ def requests() -> Counter[str]:
 
 def cold_starts() -> int:
     return SERVER_LOG.read_text().count("(cold start)")
-
-
-def objects(*words: object) -> str:
-    """An ordinary S3 client, in the environment that has one."""
-    command = [venvs.python_of("client"), PROJECT / "scripts" / "local" / "objects.py", *words]
-    done = subprocess.run([str(word) for word in command], env=environment(), capture_output=True, text=True)
-    if done.returncode != 0:
-        fail(f"the S3 client failed: {done.stderr.strip()}")
-    return done.stdout.strip()
-
-
-def fanfold(target: Path, *words: object) -> str:
-    command = [str(target / "fanfold"), *map(str, words)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
-    if done.returncode != 0:
-        fail(done.stderr.strip())
-    return done.stdout
 
 
 def follow(target: Path, source: Path, prefix: str) -> tuple[dict, float]:

@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from . import demo
+from . import steps
 from .settings import DIST, PROJECT, REGION
 
 CLUSTER = PROJECT / "scripts" / "cluster"
@@ -13,22 +13,22 @@ PREFIX = "eks/"
 
 
 def start_clusters() -> None:
-    demo.step("clusters", [CLUSTER, "up", "--clusters", len(WEIGHTS)])
+    steps.step("clusters", [CLUSTER, "up", "--clusters", len(WEIGHTS)])
 
 
 def prepare(target: Path, work: Path) -> tuple[Path, str]:
     """Gives the clusters the worker's image, and the stack the clusters and a pipeline; its document and prefix."""
     archive = worker_archive()
-    demo.step("image", [CLUSTER, "load", archive])
+    steps.step("image", [CLUSTER, "load", archive])
     for name, weight in WEIGHTS.items():
         declare(target, work, name, weight, image_of(archive))
-    pipeline = demo.PIPELINE.read_text()
+    pipeline = steps.PIPELINE.read_text()
     pipeline = pipeline.replace("pipeline: orders", "pipeline: orders-eks").replace(
         "source: {", f"source: {{ prefix: {PREFIX},"
     ).replace("    process: orders", "    run_on: eks\n    max_concurrency: 16\n    resources: { cpu: 50m, memory: 128MiB }\n    process: orders")
     document = work / "orders-eks.yaml"
     document.write_text(pipeline)
-    demo.fanfold(target, "pipelines", "apply", document)
+    steps.fanfold(target, "pipelines", "apply", document)
     return document, PREFIX
 
 
@@ -44,7 +44,7 @@ def image_of(archive: Path) -> str:
 def declare(target: Path, work: Path, name: str, weight: int, image: str) -> None:
     document = work / f"cluster-{name}.yaml"
     document.write_text(json.dumps({"cluster": name, "region": REGION, "weight": weight, "worker_image": image}))
-    demo.fanfold(target, "clusters", "apply", document)
+    steps.fanfold(target, "clusters", "apply", document)
 
 
 def print_shares(shown: dict) -> None:

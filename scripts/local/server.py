@@ -1,6 +1,7 @@
 """The local AWS (MiniStack): one process on one port of 127.0.0.1."""
 
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from typing import IO
 
 from . import venvs
 from .settings import (
+    CLUSTER_PORTS,
     ENFORCED_TEMPLATE,
     PID,
     PORT,
@@ -119,11 +121,9 @@ def environment(port: int, enforce_roles: bool) -> dict[str, str]:
 
 def where_clusters_are() -> dict[str, str]:
     """Where functions are told of test clusters, if there are any: the server's own EKS knows none of them."""
-    # That package knows this one.
-    from clusters.identity import describe_endpoint
-    from clusters.settings import PORTS
-
-    return {"AWS_ENDPOINT_URL_EKS": describe_endpoint()} if PORTS.exists() else {}
+    if not CLUSTER_PORTS.exists():
+        return {}
+    return {"AWS_ENDPOINT_URL_EKS": endpoint(json.loads(CLUSTER_PORTS.read_text())["shared/describe"])}
 
 
 def wait_until_ready(port: int, server: subprocess.Popen) -> None:

@@ -21,6 +21,9 @@ AWS_CONFIG = STATE / "aws-config"
 # There where roles are enforced.
 ENFORCED_TEMPLATE = STATE / "template.yaml"
 
+# Where the parts of test clusters listen, if there are any (scripts/cluster).
+CLUSTER_PORTS = PROJECT / ".clusters" / "ports.json"
+
 REGION = "us-east-1"
 
 

@@ -81,8 +81,15 @@ pub(crate) async fn run() -> Result<u8, Error> {
         terminate.recv().await;
     };
     let end = worker.run_pod(&assignment, stop).await;
-    tracing::info!(run_id = %assignment.run, ?end, "pod ended");
+    tracing::info!(run_id = %assignment.run, ?end, resident_kib = resident_kib(), "pod ended");
     Ok(end.exit_code())
+}
+
+/// The most memory that this process had resident, as Linux counts it: what `resources.memory` must leave room for.
+fn resident_kib() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// Puts this program, and the certificates beside it, into a folder, for a container of another image.

@@ -69,6 +69,18 @@ async fn a_duplicate_event_is_the_same_run() {
     assert_eq!(stack.run(&run).await, run);
 }
 
+/// Which is read by its version, range by range: the bucket keeps versions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submitted_object_comes_back_as_an_uploaded_one() {
+    let stack = Stack::connect().await;
+    let source = sales(Style::Quoted, 50_000);
+    succeeded(&stack.run_of("submitted.csv", &source).await);
+    let run = stack.run_of_submission("orders", "submitted.csv").await;
+    succeeded(&run);
+    assert!(run.source.version.is_some(), "the version is pinned");
+    assert!(stack.read(&run.output).await == Some(confirmations(&source, &run, &[])), "the output differs");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_records_are_listed_by_number_and_the_others_come_back() {
     let stack = Stack::connect().await;

@@ -4,7 +4,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use fanfold_aws::{Aws, QueueUrls, Settings};
-use fanfold_domain::{ETag, ObjectName, Run, pipeline::Pipeline};
+use fanfold_domain::{
+    ETag, ObjectName, Origin, Run, RunId,
+    message::{Submission, encode},
+    pipeline::Pipeline,
+};
 use fanfold_ports::{
     Clock, Ports, Queue,
     ledger::Freshness,
@@ -126,6 +130,23 @@ impl Stack {
         });
         let message = vec![Outgoing::now(event.to_string())];
         self.ports.queues.send(Queue::Intake, message).await.expect("the queue took it");
+    }
+
+    /// Submits an object that is there, and waits for the end of the run that this starts.
+    pub(crate) async fn run_of_submission(&self, pipeline: &str, key: &str) -> Run {
+        let object = ObjectName::new(&self.input_bucket, key);
+        let idempotency_key = format!("a submission of {key}");
+        let id = RunId::derive(pipeline, &Origin::Submission { idempotency_key: &idempotency_key });
+        let submission = Submission { pipeline: pipeline.to_owned(), object, version: None, idempotency_key };
+        let detail = encode(&submission);
+        let body = format!(r#"{{"source":"fanfold","detail-type":"Run Submitted","detail":{detail}}}"#);
+        let sent = self.ports.queues.send(Queue::Intake, vec![Outgoing::now(body)]).await;
+        sent.expect("the queue took it");
+        self.until(&format!("the end of run {id} of {key}"), async || {
+            let found = self.ports.ledger.run(&id, Freshness::Consistent).await.expect("the ledger answered");
+            found.filter(|run| run.state.has_ended())
+        })
+        .await
     }
 
     /// Time in which a wrong reaction would show.

@@ -8,7 +8,7 @@ mod launched;
 
 use std::collections::BTreeMap;
 
-use fanfold_domain::{Launch, RunState, pipeline::Pipeline};
+use fanfold_domain::{Launch, RunState, cluster::Cluster, pipeline::Pipeline};
 use fleet::{cluster, declared, kubectl};
 use tokio::sync::RwLock;
 
@@ -156,13 +156,33 @@ async fn what_keeps_a_launch_is_named_and_it_goes_on_once_that_is_right() {
     let image = variable("FANFOLD_WORKER_IMAGE");
     stack.declare(&declared("nowhere", "nowhere", "wrong", 1, "fanfold", &image)).await;
     stack.declare(&declared("without-rights", "one", "wrong", 1, "forbidden", &image)).await;
+    let stranger = declared("stranger", "one", "wrong", 1, "fanfold", &image);
+    let role = Some("arn:aws:iam::000000000000:role/nobody".to_owned());
+    stack.declare(&Cluster { role, ..stranger }).await;
     apply(&stack, "wrong", "{ size: 1KiB }", "process: copy").await;
     let source = lines(100);
     let etag = stack.upload("wrong/a.txt", &source).await;
     let begun = stack.begun("wrong/a.txt", &etag).await;
-    let note = stack.note(&begun, &["nowhere", "without-rights", "forbidden"]).await;
-    assert!(note.contains("nowhere: ") && note.contains("without-rights: "), "{note}");
+    let note = stack.note(&begun, &["nowhere: ", "without-rights: ", "stranger: "]).await;
+    assert!(note.contains("forbidden") && !note.contains("left out just now"), "{note}");
     stack.declare(&declared("right", "two", "wrong", 1, "fanfold", &image)).await;
+    let run = stack.ended(&begun).await;
+    succeeded(&run);
+    assert_eq!(stack.read(&run.output).await, Some(source));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_that_is_reached_is_named_and_waited_for() {
+    let _alone = CLUSTERS.write().await;
+    let stack = stack_with("quota", &[("one", 1)]).await;
+    apply(&stack, "quota", "{ size: 1KiB }", "process: copy").await;
+    kubectl("one", &["create", "quota", "no-more-jobs", "--hard=count/jobs.batch=0"]);
+    let source = lines(100);
+    let etag = stack.upload("quota/a.txt", &source).await;
+    let begun = stack.begun("quota/a.txt", &etag).await;
+    let note = stack.note(&begun, &["exceeded quota", "no-more-jobs"]).await;
+    kubectl("one", &["delete", "quota", "no-more-jobs"]);
+    assert!(note.contains("quota-one"), "{note}");
     let run = stack.ended(&begun).await;
     succeeded(&run);
     assert_eq!(stack.read(&run.output).await, Some(source));

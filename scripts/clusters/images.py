@@ -1,5 +1,6 @@
 """Container images, written and loaded without Docker."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -54,6 +55,7 @@ def write_busybox(out: Path, name: str) -> None:
 def write(out: Path, name: str, entrypoint: str, environment: list[str], files: list[File]) -> None:
     """An image FROM scratch with one layer, as an OCI archive. The same input gives the same bytes."""
     layer = layer_of(files)
+    packed = gzip.compress(layer, compresslevel=6, mtime=0)
     config = json_bytes({
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
         "os": "linux",
@@ -64,8 +66,7 @@ def write(out: Path, name: str, entrypoint: str, environment: list[str], files: 
         "schemaVersion": 2,
         "mediaType": f"{OCI}.manifest.v1+json",
         "config": described(config, f"{OCI}.config.v1+json"),
-        # Not compressed: it does not travel.
-        "layers": [described(layer, f"{OCI}.layer.v1.tar")],
+        "layers": [described(packed, f"{OCI}.layer.v1.tar+gzip")],
     })
     named = {"annotations": {"io.containerd.image.name": full_name(name)}}
     index = json_bytes({
@@ -73,7 +74,7 @@ def write(out: Path, name: str, entrypoint: str, environment: list[str], files: 
         "mediaType": f"{OCI}.index.v1+json",
         "manifests": [described(manifest, f"{OCI}.manifest.v1+json") | named],
     })
-    blobs = {f"blobs/sha256/{digest(blob).removeprefix('sha256:')}": blob for blob in (config, manifest, layer)}
+    blobs = {f"blobs/sha256/{digest(blob).removeprefix('sha256:')}": blob for blob in (config, manifest, packed)}
     with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as archive:
         for path, content in {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": index, **blobs}.items():
             archive.addfile(*member(path, content, 0o644))

@@ -71,13 +71,19 @@ def launched(programs: Path, work: Path, archive: Path) -> str:
 
 def times(label: str) -> tuple[float, float]:
     """Seconds from the first Job's creation to the first pod's start, and pods a second from there on."""
-    jobs = json.loads(kubectl("get", "jobs,pods", "--selector", label, "--output", "json"))["items"]
-    pods = [item for item in jobs if item["kind"] == "Pod"]
-    created = min(moment(item["metadata"]["creationTimestamp"]) for item in jobs)
+    # The last part is there a moment before its pod has ended.
+    while any("terminated" not in pod["status"]["containerStatuses"][0]["state"] for pod in items("pods", label)):
+        time.sleep(1)
+    created = min(moment(item["metadata"]["creationTimestamp"]) for item in items("jobs,pods", label))
+    pods = items("pods", label)
     ended = [pod["status"]["containerStatuses"][0]["state"]["terminated"] for pod in pods]
     first = min(moment(end["startedAt"]) for end in ended)
     last = max(moment(end["finishedAt"]) for end in ended)
     return first - created, len(pods) / max(last - first, 1)
+
+
+def items(kinds: str, label: str) -> list[dict]:
+    return json.loads(kubectl("get", kinds, "--selector", label, "--output", "json"))["items"]
 
 
 def row(to_first: float, rate: float) -> str:

@@ -1,5 +1,6 @@
 """Where things are, and what every client of the local AWS needs to know."""
 
+import hashlib
 import os
 import shutil
 import sys
@@ -21,8 +22,18 @@ AWS_CONFIG = STATE / "aws-config"
 # There where roles are enforced.
 ENFORCED_TEMPLATE = STATE / "template.yaml"
 
-# Where the parts of test clusters listen, if there are any (scripts/cluster).
-CLUSTER_PORTS = PROJECT / ".clusters" / "ports.json"
+
+
+def clusters_state() -> Path:
+    """Where test clusters are kept (scripts/cluster). A socket's path has 107 bytes at most, and the kubelet's are the
+    longest: a checkout deep down keeps its clusters elsewhere."""
+    own = PROJECT / ".clusters"
+    digest = hashlib.sha256(os.fsencode(PROJECT)).hexdigest()[:8]
+    return own if len(os.fsencode(own)) <= 60 else Path("/tmp") / f"fanfold-clusters-{digest}"
+
+
+# Where the parts of test clusters listen, if there are any.
+CLUSTER_PORTS = clusters_state() / "ports.json"
 
 REGION = "us-east-1"
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fanfold_domain::{
-    Launch, LaunchIndex, Outage, Run, RunId, RunState,
+    Launch, LaunchIndex, Outage, Run, RunId, RunState, Timestamp,
     cluster::Cluster,
     launch::{Launching, TooManyLaunches},
     message::{self, InvalidMessage, LaunchMessage, encode},
@@ -79,6 +79,9 @@ struct Task<'a> {
     stage: StageId,
     launching: Launching,
     waited: u32,
+    /// Whether the launch has waited since the message was sent: another is on its way. Were each that comes twice sent
+    /// on, they would double each time.
+    is_double: bool,
 }
 
 impl Launcher {
@@ -95,8 +98,11 @@ impl Launcher {
         let RunOn::Eks(eks) = &run.stage().run_on else { return Err(LauncherError::NotOnEks(run.id)) };
         let plan = run.plan.as_ref().ok_or_else(|| LauncherError::Unplanned(run.id.clone()))?;
         let launching = Launching::of(plan.grouping.chunks, run.stage().max_concurrency)?;
-        let task = Task { run: &run, eks, stage: StageId::of(&run), launching, waited: message.waited };
-        let launch = match self.kube.fleet.launch(&task.stage, message.launch).await? {
+        let (stage, waited, now) = (StageId::of(&run), message.waited, self.ports.clock.now());
+        let kept = self.kube.fleet.launch(&stage, message.launch).await?;
+        let is_double = kept.as_ref().is_some_and(|kept| has_waited_since(kept, waited, now));
+        let task = Task { run: &run, eks, stage, launching, waited, is_double };
+        let launch = match kept {
             // A message of a launch that has gone on, or is on its cluster and the sweeper's.
             Some(launch) if launch.generation > message.launch_generation || launch.is_created => {
                 return Ok(());
@@ -105,7 +111,7 @@ impl Launcher {
                 let left = unmarked(&*self.ports.ledger, &task.stage, plan.grouping, &launch.chunks).await?;
                 Launch { chunks: left, ..launch }
             }
-            None => Launch::new(message.launch, message.chunks, self.ports.clock.now()),
+            None => Launch::new(message.launch, message.chunks, now),
         };
         if launch.chunks.is_empty() {
             return Ok(());
@@ -180,8 +186,9 @@ impl Launcher {
     ) -> Result<(), LauncherError> {
         let note = message::truncate(no_cluster(&task.eks.queue, clusters, outages));
         tracing::warn!(run_id = %task.run.id, launch = launch.index.0, note, "launch waits");
-        let (first, most) = WAIT_S;
-        let delay_s = first.saturating_mul(1 << task.waited.min(8)).min(most);
+        if task.is_double {
+            return Ok(());
+        }
         let StageId { run, stage, generation } = task.stage.clone();
         // It is on its way until then, and not lost.
         let placed_at = self.ports.clock.now();
@@ -195,7 +202,7 @@ impl Launcher {
             chunks: launch.chunks,
             waited: task.waited + 1,
         };
-        let again = Outgoing { body: encode(&again), delay_s };
+        let again = Outgoing { body: encode(&again), delay_s: wait_s(task.waited) };
         Ok(self.ports.queues.send(Queue::Launches, vec![again]).await?)
     }
 
@@ -252,6 +259,19 @@ fn pods(
     let launches = (0..task.launching.launches()).map(LaunchIndex).filter(goes_there).count();
     let share = cluster.max_pods / u32::try_from(launches).unwrap_or(u32::MAX).max(1);
     task.launching.pods_of(launch).min(share).max(1)
+}
+
+/// How long a launch waits next that has waited so often, in seconds.
+fn wait_s(waited: u32) -> u32 {
+    let (first, most) = WAIT_S;
+    first.saturating_mul(1 << waited.min(8)).min(most)
+}
+
+/// Whether a launch began to wait once more since the message was sent of one that had waited so often: then less than
+/// half of that message's own delay has passed since. Half of it, since clocks differ.
+fn has_waited_since(kept: &Launch, waited: u32, now: Timestamp) -> bool {
+    let delay_ms = waited.checked_sub(1).map_or(0, |waited| u64::from(wait_s(waited)) * 1_000);
+    now.ms_since(kept.placed_at) < delay_ms / 2
 }
 
 /// Why no cluster takes a queue's launches.

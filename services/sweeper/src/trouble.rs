@@ -15,6 +15,9 @@ const HOPELESS: [&str; 7] = [
     "RunContainerError",
 ];
 
+/// How the note ends of a Job that is complete while not all of it was told.
+pub(crate) const COMPLETE: &str = "is complete";
+
 /// What keeps a Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
@@ -45,6 +48,14 @@ pub(crate) fn of_pending(pods: &[KubePod]) -> Option<Trouble> {
         }
     }
     found
+}
+
+/// Whether two notes tell of one kind of trouble, whichever pod's: what hardly passes by itself, a Job that is complete,
+/// or anything else. How long one kind has kept a launch says nothing of another.
+pub(crate) fn is_same_kind(one: &str, other: &str) -> bool {
+    let is_hopeless = |note: &str| HOPELESS.iter().any(|reason| note.contains(reason));
+    let is_complete = |note: &str| note.ends_with(COMPLETE);
+    (is_hopeless(one), is_complete(one)) == (is_hopeless(other), is_complete(other))
 }
 
 /// The pod that says most about why an index failed: its last one.

@@ -36,6 +36,9 @@ const LOG_LINES: u32 = 5;
 const LOST_MS: u64 = 15 * 60_000;
 /// Longer than a list of Jobs lags behind a creation, and than a completion is on its way.
 const SETTLED_MS: u64 = 60_000;
+/// How often the wait for completions of a complete Job is doubled, once for each time that its launch was launched
+/// anew: to about an hour.
+const MOST_DOUBLINGS: u32 = 6;
 /// How long what hardly passes is waited for.
 const PATIENCE_MS: u64 = 90_000;
 
@@ -76,7 +79,7 @@ impl Watcher {
             return Ok(());
         }
         let tasks = self.tasks().await?;
-        let sight = self.ask(clusters).await?;
+        let sight = self.ask(clusters, &tasks).await?;
         let mut failed = None;
         for task in &tasks {
             for launch in &task.launches {
@@ -117,12 +120,19 @@ impl Watcher {
         Ok(Some(Task { run, stage, grouping, launches }))
     }
 
-    /// Asks every cluster for its Jobs, but those that are left out now.
-    async fn ask(&self, clusters: Vec<Cluster>) -> Result<Sight, SweeperError> {
+    /// Asks every cluster for its Jobs, but those that are left out now. One that is about to lose what it was given
+    /// is asked first: who takes nothing new is left out too, and may well run what it has.
+    async fn ask(&self, clusters: Vec<Cluster>, tasks: &[Task]) -> Result<Sight, SweeperError> {
         let mut outages = self.kube.fleet.outages().await?;
         let now = self.ports.clock.now();
-        let asked =
-            clusters.iter().filter(|cluster| !outages.get(&cluster.name).is_some_and(|o| o.leaves_out(now)));
+        let has_launches = |cluster: &Cluster| {
+            let mut launches = tasks.iter().flat_map(|task| &task.launches);
+            launches.any(|launch| launch.is_created && launch.cluster.as_ref() == Some(&cluster.name))
+        };
+        let asked = clusters.iter().filter(|cluster| match outages.get(&cluster.name) {
+            Some(outage) if outage.leaves_out(now) => outage.gives_up(now) && has_launches(cluster),
+            _ => true,
+        });
         let answers: Vec<(&Cluster, Result<Vec<KubeJobState>, ClusterError>)> = stream::iter(asked)
             .map(|cluster| async move { (cluster, self.kube.clusters.jobs(cluster).await) })
             .buffer_unordered(AT_ONCE)
@@ -207,9 +217,11 @@ impl Watcher {
                 if self.unmarked(task, &launch.chunks).await?.is_empty() {
                     return self.keep_no_more(task, launch).await;
                 }
-                // Completions may be on their way still.
-                let note = format!("its Job {} on cluster {} is complete", job.name, cluster.name);
-                if self.keep(task, launch, note.clone()).await? < SETTLED_MS {
+                // Completions may be on their way still; and where nobody counts them, one more Job tells no more.
+                let complete = trouble::COMPLETE;
+                let note = format!("its Job {} on cluster {} {complete}", job.name, cluster.name);
+                let patience_ms = SETTLED_MS << launch.generation.min(MOST_DOUBLINGS);
+                if self.keep(task, launch, note.clone()).await? < patience_ms {
                     return Ok(());
                 }
                 self.launch_anew(task, launch, format!("{note}, and not all of it was told")).await
@@ -233,7 +245,8 @@ impl Watcher {
         let found = trouble::of_pending(&pods);
         let text = match &found {
             Some(found) => found.text.clone(),
-            None if has_no_pod => format!(
+            // Pods that failed are there: the next follows when Kubernetes' wait between two tries is over.
+            None if has_no_pod && pods.is_empty() => format!(
                 "no pod of it was created: a quota of the namespace, or a policy; `kubectl describe job {}` tells",
                 job.name
             ),
@@ -337,8 +350,9 @@ impl Watcher {
     /// Notes what keeps a launch; for how long it has been kept, in milliseconds.
     async fn keep(&self, task: &Task, launch: &Launch, note: String) -> Result<u64, SweeperError> {
         let now = self.ports.clock.now();
-        let since = launch.kept_since.unwrap_or(now);
-        if launch.note.as_ref() != Some(&note) || launch.kept_since.is_none() {
+        let is_same = launch.note.as_ref().is_some_and(|kept| trouble::is_same_kind(kept, &note));
+        let since = launch.kept_since.filter(|_| is_same).unwrap_or(now);
+        if launch.note.as_ref() != Some(&note) || launch.kept_since != Some(since) {
             let kept = Launch { note: Some(note), kept_since: Some(since), ..launch.clone() };
             // Stale: it has gone on, and the next look sees how.
             self.kube.fleet.save_launch(&task.stage, &kept).await?;

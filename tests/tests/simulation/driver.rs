@@ -9,31 +9,40 @@ use std::{
 
 use bytes::Bytes;
 use fanfold_domain::{
-    ObjectName, SCAN,
-    message::{ChunkMessage, Submission, decode, encode},
+    ObjectName, RunId, SCAN,
+    cluster::Cluster,
+    message::{ChunkMessage, LaunchMessage, Submission, decode, encode},
 };
 use fanfold_ports::{
-    Clock, Queue, Queues,
-    memory::{Faults, Invocation, MEMORY_EPOCH, MemoryClock, MemoryObjects, MemoryWorld, QueuedMessage},
+    Clock, Fleet as _, Queue, Queues,
+    clusters::RUN,
+    memory::{
+        Faults, Invocation, MEMORY_EPOCH, MemoryClock, MemoryClusters, MemoryObjects, MemoryWorld,
+        QueuedMessage,
+    },
     queues::Outgoing,
 };
 use fanfold_sweeper::DeadQueue;
+use fanfold_worker::pod::Assignment;
 use serde_json::json;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 
 use crate::{
     chance::Chance,
     gate::{Gate, Pause},
+    kube::{Begun, Kube},
     ports::{SharedRecord, lock, ports},
     record::Record,
     scenario::{Act, INPUT, KEY, OUTPUT, Scenario, Sickness, WORK},
-    services::{Fared, Fleet, Job},
+    services::{Fared, Fleet, Job, run_pod},
 };
 
 /// A message is delivered this often before it goes to the dead-letter queue.
 const MAX_RECEIVE_COUNT: u32 = 5;
 /// How long a dead message is hidden while it is dealt with.
 const DEAD_VISIBILITY_MS: u64 = 120_000;
+/// Messages of one launch that may be there at once, by duplicates of all kinds.
+const MOST_OF_ONE_LAUNCH: usize = 8;
 const SWEEP_EVERY_MS: u64 = 60_000;
 /// Long after every deadline, message and pause: what is not done by then never will be.
 const END_MS: u64 = 40 * 60 * 60_000;
@@ -50,14 +59,11 @@ struct Dead {
 #[derive(Debug)]
 enum Origin {
     /// Messages, and whether it takes one of the queue's places while it runs.
-    Messages {
-        queue: Queue,
-        ids: Vec<u64>,
-        takes_place: bool,
-    },
+    Messages { queue: Queue, ids: Vec<u64>, takes_place: bool },
     /// A dead message, by its id.
     Dead(u64),
-    Sweep,
+    /// A sweep, and when it began.
+    Sweep { begun_ms: u64 },
 }
 
 /// A world with its services under way.
@@ -67,6 +73,7 @@ pub(crate) struct Driver {
     pub(crate) record: SharedRecord,
     chance: Arc<Chance>,
     fleet: Fleet,
+    kube: Kube,
     start: Instant,
     acts: VecDeque<(u64, Act)>,
     invocations: JoinSet<(Origin, Option<Fared>)>,
@@ -95,10 +102,13 @@ impl Driver {
         if let Some(refused) = &scenario.refused {
             world.faults.refuse(refused);
         }
+        let record = Arc::new(Mutex::new(Record::default()));
+        let clusters = MemoryClusters::new(world.clock.clone());
         Self {
             chance: Arc::new(Chance::of(scenario.seed, "driver")),
             world,
-            record: Arc::new(Mutex::new(Record::default())),
+            kube: Kube::new(scenario.kube.clone(), scenario.seed, clusters, record.clone()),
+            record,
             fleet: Fleet::default(),
             start: Instant::now(),
             acts: scenario.acts.clone().into(),
@@ -119,10 +129,14 @@ impl Driver {
 
     /// Drives the world until nothing more happens.
     pub(crate) async fn run(&mut self) -> Result<(), String> {
+        for cluster in &self.kube.declared {
+            self.world.fleet.put_cluster(cluster).await.expect("memory does not fail");
+        }
         loop {
             self.calm_down();
             self.act().await;
             self.deliver();
+            self.begin_pods();
             self.sweep();
             if self.is_quiet() {
                 return Ok(());
@@ -135,7 +149,18 @@ impl Driver {
                 biased;
                 Some(done) = self.invocations.join_next() => {
                     let (origin, fared) = done.map_err(|error| format!("an invocation panicked: {error}"))?;
+                    if let Origin::Sweep { begun_ms } = origin
+                        && matches!(fared.as_deref(), Some([Ok(())]))
+                    {
+                        self.check_swept(begun_ms).await?;
+                    }
+                    self.check_launches()?;
                     self.settle(origin, fared);
+                }
+                Some(done) = self.kube.running.join_next() => {
+                    let (pod, exit_code) = done.map_err(|error| format!("a pod panicked: {error}"))?;
+                    let (now, is_rough) = (self.now_ms(), self.is_rough());
+                    self.kube.settle(pod, exit_code, now, is_rough);
                 }
                 () = tokio::time::sleep_until(next) => {}
             }
@@ -166,6 +191,7 @@ impl Driver {
             && self.invocations.len() == self.sweeps
             && self.dead.is_empty()
             && self.world.queues.pending().is_empty()
+            && !self.kube.is_busy()
             && (!self.has_unfinished_runs() || !self.scenario.has_sweeper)
     }
 
@@ -179,6 +205,7 @@ impl Driver {
         let pending = self.world.queues.pending();
         let messages = pending.iter().map(|message| message.visible_at.ms_since(MEMORY_EPOCH));
         let times = messages
+            .chain(self.kube.due())
             .chain(self.acts.front().map(|(at, _)| *at))
             .chain(self.dead.values().map(|dead| dead.visible_at_ms))
             .chain(self.down_until_ms.values().copied())
@@ -201,6 +228,16 @@ impl Driver {
                     self.world.objects.insert(OUTPUT, format!("{KEY}_Output"), body);
                 }
                 Act::Expire => self.expire(),
+                Act::DeleteJob => self.kube.delete_some_job(),
+                Act::ClusterFails { cluster, fault, ms, loses_pods } => {
+                    self.kube.fail(cluster, fault, ms, loses_pods, self.now_ms());
+                }
+                Act::ClusterGone { cluster } => self.kube.remove(cluster, self.now_ms()),
+                Act::Weight { cluster, weight } => {
+                    let cluster = Cluster { weight, ..self.kube.declared[cluster].clone() };
+                    self.tell(format!("cluster {} has weight {weight} from now on", cluster.name));
+                    self.world.fleet.put_cluster(&cluster).await.expect("memory does not fail");
+                }
                 Act::Outage { queue, ms } => {
                     self.tell(format!("the consumer of {queue} is down for {ms} ms"));
                     self.down_until_ms.insert(queue, self.now_ms() + ms);
@@ -269,10 +306,70 @@ impl Driver {
             return;
         }
         self.next_sweep_ms = self.now_ms() + SWEEP_EVERY_MS;
-        if self.scenario.has_sweeper && self.has_unfinished_runs() {
+        if self.scenario.has_sweeper && (self.has_unfinished_runs() || self.kube.is_busy()) {
             self.sweeps += 1;
-            self.invoke_plainly(Origin::Sweep, Job::Sweep);
+            self.invoke_plainly(Origin::Sweep { begun_ms: self.now_ms() }, Job::Sweep);
         }
+    }
+
+    /// A sweep that met with nothing leaves no Job going of a run that had ended.
+    async fn check_swept(&self, begun_ms: u64) -> Result<(), String> {
+        let outages = self.world.fleet.outages().await.map_err(|error| error.to_string())?;
+        let ended_before = |run: &RunId| {
+            let ended = lock(&self.record).ended_at_ms.get(run).copied();
+            ended.is_some_and(|at| at < begun_ms)
+        };
+        for cluster in self.kube.declared.iter().filter(|cluster| !outages.contains_key(&cluster.name)) {
+            for job in self.kube.cloud.clusters.all_jobs(&cluster.name) {
+                let state = job.state;
+                let is_old = state.created_at.ms_since(MEMORY_EPOCH) + 1_000 < begun_ms;
+                let run = state.labels.get(RUN).and_then(|run| run.parse().ok());
+                if is_old && state.end.is_none() && run.is_some_and(|run| ended_before(&run)) {
+                    return Err(format!("Job {} goes on after a sweep, and its run has ended", state.name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an invocation of each pod that begins.
+    fn begin_pods(&mut self) {
+        let (now, is_rough) = (self.now_ms(), self.is_rough());
+        for Begun { pod, name, assignment } in self.kube.step(now, is_rough) {
+            let invocation = Invocation::new(format!("pod {name}"));
+            let gate = self.gate_of(&invocation, &Doing::Pod(&assignment));
+            self.tell(format!("{invocation} begins, {:?}: {assignment:?}", gate.pause));
+            if gate.source_is_unreadable {
+                lock(&self.record).failed_by_job(&assignment.run, assignment.chunks.clone());
+            }
+            let hangs_for_ms = gate.pause.map_or(0, |pause| pause.ms);
+            let (stop, stopped) = oneshot::channel();
+            self.kube.begin(pod, now, invocation.clone(), stop, hangs_for_ms);
+            let (ports, _) =
+                ports(&self.world, &self.kube.cloud, &self.record, self.scenario.group_chunks, gate);
+            let work = run_pod(assignment, ports, invocation, stopped);
+            self.kube.running.spawn_local(async move { (pod, work.await) });
+        }
+    }
+
+    /// A launch's messages do not multiply.
+    fn check_launches(&self) -> Result<(), String> {
+        let mut counts: BTreeMap<(RunId, u32), usize> = BTreeMap::new();
+        let pending = self.world.queues.pending();
+        for message in pending.iter().filter(|message| message.queue == Queue::Launches) {
+            let LaunchMessage { run, launch, .. } =
+                decode(&message.body).map_err(|error| error.to_string())?;
+            let count = counts.entry((run, launch.0)).or_default();
+            *count += 1;
+            if *count > MOST_OF_ONE_LAUNCH {
+                return Err(format!("launch {launch} has {count} messages at once"));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_rough(&self) -> bool {
+        !self.is_calm && !self.scenario.is_calm()
     }
 
     // ---- Deliveries ----------------------------------------------------------------------------------
@@ -295,7 +392,7 @@ impl Driver {
             let body = dead.body.clone();
             let job = match dead.queue {
                 Queue::Chunks => Job::DeadChunk(body),
-                Queue::Launches => unreachable!("nothing is launched"),
+                Queue::Launches => Job::DeadLaunch(body),
                 Queue::Intake => unreachable!("nobody reads what died in intake"),
                 Queue::Completions => Job::Dead(DeadQueue::Completions, body),
                 Queue::Folds => Job::Dead(DeadQueue::Folds, body),
@@ -327,13 +424,13 @@ impl Driver {
             let job = match queue {
                 Queue::Intake => Job::Split(bodies[0].clone()),
                 Queue::Chunks => Job::Work(bodies[0].clone()),
-                Queue::Launches => unreachable!("nothing is launched"),
+                Queue::Launches => Job::Launch(bodies[0].clone()),
                 Queue::Completions => Job::Track(bodies),
                 Queue::Folds => Job::Merge(bodies[0].clone()),
             };
             let ids = received.iter().map(|message| message.id).collect();
             let invocation = self.invocation(&job);
-            let gate = self.gate(&invocation, &job);
+            let gate = self.gate_of(&invocation, &Doing::Job(&job));
             // One that hangs for longer than a function may run has lost its place long before it goes on.
             let takes_place = gate.pause.is_none_or(|pause| pause.ms < self.scenario.visibility_ms);
             *self.active.entry(queue).or_default() += usize::from(takes_place);
@@ -379,7 +476,7 @@ impl Driver {
     fn invoke(&mut self, origin: Origin, job: Job, gate: Gate) {
         let invocation = gate.invocation.clone();
         self.tell(format!("{invocation} begins, {:?}: {job:?}", gate.pause));
-        let ports = ports(&self.world, &self.record, self.scenario.group_chunks, gate);
+        let ports = ports(&self.world, &self.kube.cloud, &self.record, self.scenario.group_chunks, gate);
         let Scenario { pipeline, scan_limits, function_ms, .. } = &self.scenario;
         let (stack, limits, function_ms) = (pipeline.clone(), *scan_limits, *function_ms);
         let work = self.fleet.clone().run(job, ports, invocation, stack, limits, function_ms);
@@ -389,27 +486,24 @@ impl Driver {
     /// An invocation by a schedule or of a dead message.
     fn invoke_plainly(&mut self, origin: Origin, job: Job) {
         let invocation = self.invocation(&job);
-        let gate = self.gate(&invocation, &job);
+        let gate = self.gate_of(&invocation, &Doing::Job(&job));
         self.invoke(origin, job, gate);
     }
 
-    fn gate(&self, invocation: &Invocation, job: &Job) -> Gate {
-        let is_rough = !self.is_calm && !self.scenario.is_calm();
+    fn gate_of(&self, invocation: &Invocation, doing: &Doing<'_>) -> Gate {
+        let is_rough = self.is_rough();
         let (chance, scenario) = (&self.chance, &self.scenario);
-        let sickness = match (job, scenario.sick_chunk) {
-            (Job::Work(body), Some((sick, sickness))) => {
-                decode::<ChunkMessage>(body).ok().filter(|message| message.chunk.0 == sick).map(|_| sickness)
-            }
-            _ => None,
-        };
-        let permille = match job {
-            Job::Merge(_) => scenario.zombies_permille.max(scenario.zombie_mergers_permille),
+        let sickness =
+            scenario.sick_chunk.filter(|(sick, _)| doing.does(*sick)).map(|(_, sickness)| sickness);
+        let permille = match doing {
+            Doing::Job(Job::Merge(_)) => scenario.zombies_permille.max(scenario.zombie_mergers_permille),
             _ => scenario.zombies_permille,
         };
         let is_zombie = is_rough && chance.within(0..1_000) < permille;
-        let is_odd = is_work_on_records(job) && chance.percent(scenario.odd_attempts_percent);
+        let is_odd = doing.is_work_on_records() && chance.percent(scenario.odd_attempts_percent);
         Gate {
             invocation: invocation.clone(),
+            begun_ms: self.now_ms(),
             chance: self.chance.clone(),
             calls: 0.into(),
             has_latency: is_rough,
@@ -430,7 +524,7 @@ impl Driver {
     /// What becomes of the messages of an invocation that ended.
     fn settle(&mut self, origin: Origin, fared: Option<Fared>) {
         match origin {
-            Origin::Sweep => self.sweeps -= 1,
+            Origin::Sweep { .. } => self.sweeps -= 1,
             Origin::Dead(id) => {
                 if matches!(fared.as_deref(), Some([Ok(())])) {
                     self.dead.remove(&id);
@@ -456,11 +550,33 @@ impl Driver {
     }
 }
 
-/// Whether a job is an attempt at a chunk, whose program may be odd; a scan is no program.
-fn is_work_on_records(job: &Job) -> bool {
-    match job {
-        Job::Work(body) => decode::<ChunkMessage>(body).is_ok_and(|message| message.stage != SCAN),
-        _ => false,
+/// What an invocation does: a function's job, or a pod's assignment.
+enum Doing<'a> {
+    Job(&'a Job),
+    Pod(&'a Assignment),
+}
+
+impl Doing<'_> {
+    /// Whether it is about this chunk, of whichever run.
+    fn does(&self, chunk: u32) -> bool {
+        match self {
+            Self::Job(Job::Work(body)) => {
+                decode::<ChunkMessage>(body).is_ok_and(|message| message.chunk.0 == chunk)
+            }
+            Self::Job(_) => false,
+            Self::Pod(assignment) => assignment.chunks.iter().any(|done| done.0 == chunk),
+        }
+    }
+
+    /// Whether it attempts chunks, whose program may be odd; a scan is no program.
+    fn is_work_on_records(&self) -> bool {
+        match self {
+            Self::Job(Job::Work(body)) => {
+                decode::<ChunkMessage>(body).is_ok_and(|message| message.stage != SCAN)
+            }
+            Self::Job(_) => false,
+            Self::Pod(_) => true,
+        }
     }
 }
 
@@ -468,7 +584,8 @@ fn name(job: &Job) -> &'static str {
     match job {
         Job::Split(_) => "splitter",
         Job::Work(_) => "worker",
-        Job::Track(_) | Job::DeadChunk(_) => "tracker",
+        Job::Launch(_) => "launcher",
+        Job::Track(_) | Job::DeadChunk(_) | Job::DeadLaunch(_) => "tracker",
         Job::Merge(_) => "merger",
         Job::Sweep | Job::Dead(..) => "sweeper",
     }

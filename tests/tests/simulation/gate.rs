@@ -27,6 +27,8 @@ pub(crate) struct Pause {
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) invocation: Invocation,
+    /// When it began, in milliseconds from the start.
+    pub(crate) begun_ms: u64,
     pub(crate) chance: Arc<Chance>,
     pub(crate) calls: AtomicU32,
     pub(crate) has_latency: bool,

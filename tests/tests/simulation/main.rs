@@ -11,6 +11,8 @@ mod chance;
 mod check;
 mod driver;
 mod gate;
+mod kube;
+mod kube_ports;
 mod ports;
 mod record;
 mod scenario;
@@ -122,16 +124,20 @@ fn named_seeds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_any_two_effects_is_healed() {
-    crash_at_every_point(ScanLimits::DEFAULT).await;
+    crash_at_every_point(Scenario::small(ScanLimits::DEFAULT)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_any_two_effects_of_a_scan_by_workers_is_healed() {
-    crash_at_every_point(ScanLimits { alone_bytes: 0, range_bytes: 200 }).await;
+    crash_at_every_point(Scenario::small(ScanLimits { alone_bytes: 0, range_bytes: 200 })).await;
 }
 
-async fn crash_at_every_point(scan_limits: ScanLimits) {
-    let scenario = Scenario::small(scan_limits);
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_any_two_effects_on_clusters_is_healed() {
+    crash_at_every_point(Scenario::small_on_clusters()).await;
+}
+
+async fn crash_at_every_point(scenario: Scenario) {
     let calm = play(scenario.clone(), Faults::seeded(0, scenario.rates), false).await;
     let calm = calm.unwrap_or_else(|wrong| panic!("{wrong}"));
     for point in 0..calm.world.faults.points() {

@@ -9,9 +9,9 @@ use fanfold_domain::{
     Sequencer, Sums, message::Failure, pipeline::Pipeline,
 };
 use fanfold_ports::{
-    Fault, Ledger, Objects, PortError, Ports, Queue, Queues, Tables,
+    Clock, Fault, KubePorts, Ledger, Objects, PortError, Ports, Queue, Queues, Tables,
     ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
-    memory::{Faulty, MemoryWorld},
+    memory::{Faulty, MEMORY_EPOCH, MemoryWorld},
     objects::{
         ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
         UploadedPart, Written,
@@ -22,6 +22,7 @@ use fanfold_ports::{
 
 use crate::{
     gate::Gate,
+    kube::Cloud,
     record::Record,
     scenario::{INPUT, WORK},
 };
@@ -35,27 +36,40 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The ports of one invocation: faults first, then its gate, then the world, which writes what it sees.
-pub(crate) fn ports(world: &MemoryWorld, record: &SharedRecord, group_chunks: u32, gate: Gate) -> Ports {
+pub(crate) fn ports(
+    world: &MemoryWorld,
+    cloud: &Arc<Cloud>,
+    record: &SharedRecord,
+    group_chunks: u32,
+    gate: Gate,
+) -> (Ports, KubePorts) {
     let invocation = gate.invocation.clone();
-    let watched = Arc::new(Watched { world: world.clone(), record: record.clone(), group_chunks, gate });
-    Ports {
+    let (cloud, record) = (cloud.clone(), record.clone());
+    let watched = Arc::new(Watched { world: world.clone(), cloud, record, group_chunks, gate });
+    let kube = KubePorts {
+        fleet: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
+        clusters: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
+    };
+    let ports = Ports {
         objects: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         ledger: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         queues: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         tables: Arc::new(Faulty::new(watched, world.faults.clone(), invocation)),
         clock: Arc::new(world.clock.clone()),
-    }
+    };
+    (ports, kube)
 }
 
-struct Watched {
-    world: MemoryWorld,
+pub(crate) struct Watched {
+    pub(crate) world: MemoryWorld,
+    pub(crate) cloud: Arc<Cloud>,
     record: SharedRecord,
     group_chunks: u32,
-    gate: Gate,
+    pub(crate) gate: Gate,
 }
 
 impl Watched {
-    fn record(&self) -> MutexGuard<'_, Record> {
+    pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
         lock(&self.record)
     }
 
@@ -72,12 +86,23 @@ impl Watched {
         run
     }
 
+    fn run_saved(&self, run: &Run) {
+        let now_ms = self.world.clock.now().ms_since(MEMORY_EPOCH);
+        let mut record = self.record();
+        record.run_saved(run);
+        if run.state.has_ended() {
+            record.ended_at_ms.entry(run.id.clone()).or_insert(now_ms);
+        }
+    }
+
     fn stored(&self, object: &ObjectName, written: &Written, body: Bytes, metadata: &Metadata) {
         if !matches!(written, Written::Stored(_)) {
             return;
         }
+        let now_ms = self.world.clock.now().ms_since(MEMORY_EPOCH);
         let mut record = self.record();
         if object.bucket == WORK {
+            record.created_at_ms.entry(object.key.clone()).or_insert(now_ms);
             record.work_written(&object.key, body, metadata);
         } else {
             record.published(object, body, metadata);
@@ -215,7 +240,7 @@ impl Ledger for Watched {
         let run = self.regrouped(run);
         let saved = self.world.ledger.save_run(&run).await?;
         if saved == Saved::Now {
-            self.record().run_saved(&run);
+            self.run_saved(&run);
         }
         self.gate.leave(call).await;
         Ok(saved)
@@ -226,7 +251,7 @@ impl Ledger for Watched {
         let run = self.regrouped(run);
         let saved = self.world.ledger.save_run_as_owner(&run).await?;
         if saved == Saved::Now {
-            self.record().run_saved(&run);
+            self.run_saved(&run);
         }
         self.gate.leave(call).await;
         Ok(saved)
@@ -358,7 +383,7 @@ impl Ledger for Watched {
 impl Queues for Watched {
     async fn send(&self, queue: Queue, messages: Vec<Outgoing>) -> Result<(), PortError> {
         let call = self.gate.enter().await;
-        self.record().sent(queue, &messages);
+        self.record().sent(queue, &messages, self.gate.begun_ms);
         self.world.queues.send(queue, messages).await?;
         self.gate.leave(call).await;
         Ok(())

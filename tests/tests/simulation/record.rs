@@ -4,11 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use fanfold_domain::{
-    ChunkIndex, Epoch, GroupIndex, Mark, ObjectName, Run, RunId, RunState, Sequencer, Stamp,
-    message::{ChunkMessage, FoldMessage, decode},
+    ChunkIndex, Epoch, GroupIndex, Launch, LaunchIndex, Mark, ObjectName, Run, RunId, RunState, SCAN,
+    Sequencer, Stamp,
+    launch::Launching,
+    message::{ChunkEnd, ChunkMessage, Completion, FoldMessage, LaunchMessage, decode},
+    pipeline::RunOn,
 };
 use fanfold_ports::{
     Queue,
+    clusters::{KubeJob, LAUNCH, LAUNCH_GENERATION, RUN},
     ledger::StageId,
     objects::{Metadata, Upload},
     queues::Outgoing,
@@ -33,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) published: BTreeMap<ObjectName, Vec<Published>>,
     /// Every object that was created in the work bucket, expired or not.
     pub(crate) work: BTreeMap<String, (Bytes, Metadata)>,
+    /// When each of them was first there, in milliseconds from the start.
+    pub(crate) created_at_ms: BTreeMap<String, u64>,
     /// Those that expired, and may be created once more.
     pub(crate) expired: BTreeSet<String>,
     /// Uploads of outputs, and the run that began each.
@@ -41,6 +47,17 @@ pub(crate) struct Record {
     pub(crate) marks: BTreeMap<(StageId, ChunkIndex), Mark>,
     pub(crate) folded: BTreeMap<StageId, BTreeSet<GroupIndex>>,
     sent_chunks: BTreeSet<(StageId, ChunkIndex)>,
+    sent_launches: BTreeSet<(StageId, LaunchIndex)>,
+    /// Launches as they are now.
+    launches: BTreeMap<(StageId, LaunchIndex), Launch>,
+    /// The cluster that each generation of a launch was given to.
+    homes: BTreeMap<(RunId, u32, u32), String>,
+    /// When each run ended, in milliseconds from the start.
+    pub(crate) ended_at_ms: BTreeMap<RunId, u64>,
+    /// Chunks whose index or whole Job Kubernetes gave up, or whose pod could not read the source.
+    pub(crate) of_failed_jobs: BTreeSet<(RunId, ChunkIndex)>,
+    /// How often what happened that a simulation must meet.
+    pub(crate) counts: BTreeMap<&'static str, usize>,
     /// The newest upload whose run took an output. All uploads of a simulation are of one key.
     newest_taker: BTreeMap<ObjectName, Sequencer>,
     /// What no step may have done.
@@ -113,6 +130,19 @@ impl Record {
         let Some(plan) = &run.plan else {
             return self.accuse(format!("run {} is running without a plan", run.id));
         };
+        if is_on_clusters(run) {
+            let launching = Launching::of(plan.grouping.chunks, run.stage().max_concurrency);
+            let launches = launching.map_or(0, Launching::launches);
+            for launch in (0..launches).map(LaunchIndex) {
+                if !self.sent_launches.contains(&(StageId::of(run), launch)) {
+                    self.accuse(format!(
+                        "run {} is running and launch {launch} was not sent",
+                        short(&run.id)
+                    ));
+                }
+            }
+            return;
+        }
         let first = run.stage().max_concurrency.min(plan.grouping.chunks);
         for chunk in (0..first).map(ChunkIndex) {
             if !self.sent_chunks.contains(&(StageId::of(run), chunk)) {
@@ -140,6 +170,9 @@ impl Record {
 
     pub(crate) fn handed(&mut self, stage: &StageId, chunks: &[ChunkIndex]) {
         let Some(run) = self.runs.get(&stage.run).cloned() else { return };
+        if is_on_clusters(&run) && stage.stage != SCAN {
+            return;
+        }
         let count = run.grouping_of(&stage.stage).map_or(0, |grouping| grouping.chunks);
         let window = run.stage().max_concurrency;
         for chunk in chunks {
@@ -155,13 +188,18 @@ impl Record {
         self.folded.entry(stage.clone()).or_default().insert(group);
     }
 
-    pub(crate) fn sent(&mut self, queue: Queue, messages: &[Outgoing]) {
+    /// Messages of an invocation that began at `begun_ms`.
+    pub(crate) fn sent(&mut self, queue: Queue, messages: &[Outgoing], begun_ms: u64) {
         for message in messages {
             self.tell(format!("sent to {queue} after {} s: {}", message.delay_s, message.body));
             match queue {
                 Queue::Chunks => self.chunk_sent(&decode(&message.body).expect("a message of ours")),
                 Queue::Folds => self.fold_sent(&decode(&message.body).expect("a message of ours")),
-                Queue::Intake | Queue::Launches | Queue::Completions => {}
+                Queue::Launches => self.launch_sent(&decode(&message.body).expect("a message of ours")),
+                Queue::Completions => {
+                    self.completion_sent(&decode(&message.body).expect("a message of ours"), begun_ms);
+                }
+                Queue::Intake => {}
             }
         }
     }
@@ -170,12 +208,104 @@ impl Record {
     fn chunk_sent(&mut self, message: &ChunkMessage) {
         let ChunkMessage { run, stage, generation, chunk, .. } = message;
         let stage = StageId { run: run.clone(), stage: stage.clone(), generation: *generation };
+        if stage.stage != SCAN && self.runs.get(run).is_some_and(is_on_clusters) {
+            self.accuse(format!("chunk {chunk} of {run} was sent, which is launched"));
+        }
         self.sent_chunks.insert((stage.clone(), *chunk));
         let window = self.runs.get(run).map_or(u32::MAX, |run| run.stage().max_concurrency);
         let Some(gate) = chunk.0.checked_sub(window).map(ChunkIndex) else { return };
         if !self.marks.contains_key(&(stage, gate)) {
             self.accuse(format!("chunk {chunk} of {run} was sent before chunk {gate} ended"));
         }
+    }
+
+    /// A part that was there before somebody began to look means done, whatever became of its worker.
+    fn completion_sent(&mut self, completion: &Completion, begun_ms: u64) {
+        let Completion { run, stage, chunk, end: ChunkEnd::Failed(failure), .. } = completion else { return };
+        let Some(part) = self.runs.get(run).map(|run| run.keys().part(*chunk)) else { return };
+        let is_there = self.created_at_ms.get(&part).is_some_and(|at| *at < begun_ms);
+        // What expires makes chunks fail of its own.
+        if is_there && stage != SCAN && self.expired.is_empty() {
+            let reason = &failure.reason;
+            self.accuse(format!("chunk {chunk} of {run} was told failed, and its part was there: {reason}"));
+        }
+    }
+
+    fn launch_sent(&mut self, message: &LaunchMessage) {
+        let LaunchMessage { run, stage, generation, launch, launch_generation, .. } = message;
+        let stage = StageId { run: run.clone(), stage: stage.clone(), generation: *generation };
+        let known = self.launches.get(&(stage.clone(), *launch)).map_or(0, |launch| launch.generation);
+        if *launch_generation > known {
+            self.accuse(format!("launch {launch} of {run} was sent before its generation was kept"));
+        }
+        self.sent_launches.insert((stage, *launch));
+    }
+
+    /// A launch moves by a new generation only, and loses only chunks that have ended.
+    pub(crate) fn launch_saved(&mut self, stage: &StageId, launch: &Launch) {
+        let Launch { index, generation, chunks, cluster, is_created, note, .. } = launch;
+        let id = short(&stage.run).to_owned();
+        self.tell(format!(
+            "run {id} launch {index}, generation {generation}: {chunks} on {cluster:?}, created: {is_created}, {note:?}"
+        ));
+        let before = self.launches.insert((stage.clone(), *index), launch.clone());
+        if let Some(cluster) = cluster {
+            let home = (stage.run.clone(), index.0, *generation);
+            let home = self.homes.entry(home).or_insert_with(|| cluster.clone());
+            if home != cluster {
+                let home = home.clone();
+                self.accuse(format!(
+                    "launch {index} of {id} moved from {home} to {cluster} without a new name"
+                ));
+            }
+        }
+        let Some(before) = before else { return };
+        if before.generation > *generation {
+            self.accuse(format!("launch {index} of {id} went back to generation {generation}"));
+        }
+        if before.generation < *generation {
+            self.count("launched anew");
+            let why = note.as_deref().unwrap_or_default();
+            self.count(why_anew(why));
+            if before.is_created && why.contains("Full:") {
+                self.accuse(format!(
+                    "launch {index} of {id} left a cluster that runs it and takes no others"
+                ));
+            }
+        }
+        let kept: BTreeSet<ChunkIndex> = chunks.iter().collect();
+        for chunk in before.chunks.iter().filter(|chunk| !kept.contains(chunk)) {
+            if !self.marks.contains_key(&(stage.clone(), chunk)) {
+                self.accuse(format!("launch {index} of {id} lost chunk {chunk}, which has not ended"));
+            }
+        }
+    }
+
+    /// A launch's item says where its Job is before it is there.
+    pub(crate) fn job_created(&mut self, cluster: &str, job: &KubeJob) {
+        self.tell(format!("Job {} created on {cluster}", job.name));
+        self.count("jobs created");
+        let label = |name: &str| job.manifest["metadata"]["labels"][name].as_str().unwrap_or_default();
+        let number = |name: &str| label(name).parse().expect("a label of ours");
+        let run: RunId = label(RUN).parse().expect("a label of ours");
+        let home = self.homes.get(&(run, number(LAUNCH), number(LAUNCH_GENERATION)));
+        if home.is_none_or(|home| home != cluster) {
+            self.accuse(format!("Job {} is on {cluster}, and the launch is {home:?}'s", job.name));
+        }
+    }
+
+    pub(crate) fn job_deleted(&mut self, cluster: &str, job: &str) {
+        self.tell(format!("Job {job} deleted on {cluster}"));
+        self.count("jobs deleted");
+    }
+
+    /// These chunks fail for another of their Job.
+    pub(crate) fn failed_by_job(&mut self, run: &RunId, chunks: Vec<ChunkIndex>) {
+        self.of_failed_jobs.extend(chunks.into_iter().map(|chunk| (run.clone(), chunk)));
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
     }
 
     fn fold_sent(&mut self, message: &FoldMessage) {
@@ -235,6 +365,25 @@ impl Record {
             self.accuse(format!("upload {} of {} is used and not recorded", upload.id, short(id)));
         }
     }
+}
+
+/// Why a launch was launched anew, in a few words.
+fn why_anew(note: &str) -> &'static str {
+    let kinds = [
+        ("is gone from cluster", "anew: job gone"),
+        ("not all of it was told", "anew: untold"),
+        ("did not take it", "anew: not taken"),
+        ("Unreachable", "anew: unreachable"),
+        ("Refused", "anew: refused"),
+        ("there is no such cluster", "anew: cluster gone"),
+        ("plan of faults", "anew: by faults"),
+    ];
+    kinds.into_iter().find(|(words, _)| note.contains(words)).map_or("anew: otherwise", |(_, kind)| kind)
+}
+
+/// Whether a run's chunks are done by pods.
+pub(crate) fn is_on_clusters(run: &Run) -> bool {
+    matches!(run.stage().run_on, RunOn::Eks(_))
 }
 
 /// The first digits of an id: enough to tell the few runs of a simulation apart.

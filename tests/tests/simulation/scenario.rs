@@ -2,7 +2,7 @@
 
 use fanfold_domain::pipeline::{Pipeline, Retry, Split, Tolerance};
 use fanfold_engine::plan::ScanLimits;
-use fanfold_ports::{Queue, memory::Rates};
+use fanfold_ports::{Queue, clusters::ClusterFault, memory::Rates};
 
 use crate::{
     chance::Chance,
@@ -33,6 +33,31 @@ pub(crate) enum Act {
     Expire,
     /// The consumer of a queue is down for a while, in milliseconds.
     Outage { queue: Queue, ms: u64 },
+    /// A person deletes a Job.
+    DeleteJob,
+    /// A cluster fails so for a while, in milliseconds, and perhaps its pods are lost.
+    ClusterFails { cluster: usize, fault: ClusterFault, ms: u64, loses_pods: bool },
+    /// A cluster is gone for good, with its Jobs.
+    ClusterGone { cluster: usize },
+    /// A person declares a cluster with another weight.
+    Weight { cluster: usize, weight: u32 },
+}
+
+/// The clusters of a simulation, and how their pods fare.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KubeScenario {
+    /// Names, weights, and most pods of a run. The first is never gone for good.
+    pub(crate) clusters: Vec<(String, u32, u32)>,
+    /// The longest that a pod takes to start, in milliseconds.
+    pub(crate) start_ms: u64,
+    /// Of a hundred pods, how many are evicted.
+    pub(crate) evictions_percent: u64,
+    /// Of a hundred pods, how many have a double.
+    pub(crate) doubles_percent: u64,
+    /// Of a hundred pods, how many are pending for minutes.
+    pub(crate) pendings_percent: u64,
+    /// Whether nothing fails but what Kubernetes has to bear: then no chunk may fail without a reason of its own.
+    pub(crate) fails_alone: bool,
 }
 
 /// What is wrong with one chunk, whichever run it is of.
@@ -51,6 +76,8 @@ pub(crate) struct Scenario {
     pub(crate) pipeline: Pipeline,
     /// Which sources are scanned by workers, and in what pieces: far smaller ones than in earnest.
     pub(crate) scan_limits: ScanLimits,
+    /// The clusters, where the pipeline runs on them.
+    pub(crate) kube: Option<KubeScenario>,
     /// Chunks a group, in place of the usual choice, which would put all of so small a source in one.
     pub(crate) group_chunks: u32,
     pub(crate) is_versioned: bool,
@@ -92,12 +119,28 @@ impl Scenario {
             _ => Content::Any,
         };
         let is_rough = content != Content::Large && chance.percent(80);
-        let pipeline = pipeline(&chance, content);
+        let of_kube = Chance::of(seed, "clusters");
+        let kube = (content != Content::Large && of_kube.percent(25)).then(|| kube(&of_kube, is_rough));
+        let per_pod = of_kube.one_of(&[None, Some(1), Some(1), Some(2), Some(5)]);
+        let stage = match (&kube, per_pod) {
+            (None, _) => String::new(),
+            (Some(_), None) => "run_on: eks, ".to_owned(),
+            (Some(_), Some(chunks)) => format!("run_on: eks, chunks_per_pod: {chunks}, "),
+        };
+        let pipeline = pipeline(&chance, content, &stage);
         // Several uploads, and mergers that hang: who publishes last, and over what?
         let is_duel = is_rough && chance.percent(20);
-        let acts = acts(&chance, &pipeline, content, is_rough, is_duel);
+        let mut acts = acts(&chance, &pipeline, content, is_rough, is_duel);
+        if let Some(kube) = &kube
+            && is_rough
+        {
+            acts.extend(kube_acts(&of_kube, kube));
+            acts.sort_by_key(|(at, _)| *at);
+        }
+        let fails_alone = kube.as_ref().is_some_and(|kube| kube.fails_alone);
         let often = |percent, choices: &[u64]| {
-            if is_rough && chance.percent(percent) { chance.one_of(choices) } else { 0 }
+            let often = if is_rough && chance.percent(percent) { chance.one_of(choices) } else { 0 };
+            if fails_alone { 0 } else { often }
         };
         Self {
             seed,
@@ -108,16 +151,16 @@ impl Scenario {
             },
             group_chunks: chance.one_of(&[1, 2, 2, 4, 8]),
             is_versioned: chance.percent(50),
-            rates: if is_rough {
+            rates: if is_rough && !fails_alone {
                 chance.one_of(&[Rates::NONE, Rates::ROUGH, Rates::ROUGH, HARSH])
             } else {
                 Rates::NONE
             },
-            calm_at_ms: chance.within(MINUTE..40 * MINUTE),
+            calm_at_ms: chance.within(if fails_alone { 20 } else { 1 } * MINUTE..40 * MINUTE),
             doubles_percent: often(50, &[5, 20, 60]),
             delays_percent: often(50, &[10, 40]),
             zombies_permille: often(50, &[10, 50, 300]),
-            zombie_mergers_permille: if is_duel { chance.one_of(&[200, 500]) } else { 0 },
+            zombie_mergers_permille: if is_duel && !fails_alone { chance.one_of(&[200, 500]) } else { 0 },
             odd_attempts_percent: often(20, &[10, 50]),
             sick_chunk: (is_rough && chance.percent(15)).then(|| {
                 let dies = Sickness::Dies { at_call: u32::try_from(chance.within(0..14)).expect("small") };
@@ -143,7 +186,28 @@ impl Scenario {
             },
             acts,
             pipeline,
+            kube,
         }
+    }
+
+    /// The same on two clusters, whose pods start slowly enough for a look at them in between.
+    pub(crate) fn small_on_clusters() -> Self {
+        let small = Self::small(ScanLimits::DEFAULT);
+        let mut document = small.pipeline.to_document();
+        document["stages"][0]["run_on"] = "eks".into();
+        document["stages"][0]["chunks_per_pod"] = 2.into();
+        let mut pipeline = Pipeline::parse(&document.to_string()).expect("it is a pipeline");
+        pipeline.split = small.pipeline.split;
+        let clusters = vec![("one".to_owned(), 1, 100), ("two".to_owned(), 1, 100)];
+        let kube = KubeScenario {
+            clusters,
+            start_ms: 50 * SECOND,
+            evictions_percent: 0,
+            doubles_percent: 0,
+            pendings_percent: 0,
+            fails_alone: false,
+        };
+        Self { pipeline, kube: Some(kube), ..small }
     }
 
     /// A small run without anything wrong, to be crashed at every point in turn.
@@ -163,6 +227,7 @@ impl Scenario {
             seed: 0,
             scan_limits,
             pipeline,
+            kube: None,
             group_chunks: 2,
             is_versioned: true,
             acts: vec![(0, Act::Upload { bytes, event_delays_ms: vec![0] })],
@@ -223,7 +288,64 @@ const HARSH: Rates = Rates {
     broken_stream: 100,
 };
 
-fn pipeline(chance: &Chance, content: Content) -> Pipeline {
+/// Two or three clusters.
+fn kube(chance: &Chance, is_rough: bool) -> KubeScenario {
+    let often = |percent, choices: &[u64]| {
+        if is_rough && chance.percent(percent) { chance.one_of(choices) } else { 0 }
+    };
+    let clusters = (0..chance.within(2..4))
+        .map(|number| {
+            let weight = u32::try_from(chance.within(1..5)).expect("small");
+            (format!("c{number}"), weight, chance.one_of(&[1, 3, 100]))
+        })
+        .collect();
+    KubeScenario {
+        clusters,
+        start_ms: chance.one_of(&[500, 20 * SECOND, 2 * MINUTE, 5 * MINUTE]),
+        evictions_percent: often(40, &[10, 50]),
+        doubles_percent: often(40, &[10, 50]),
+        pendings_percent: often(50, &[10, 40]),
+        fails_alone: is_rough && chance.percent(40),
+    }
+}
+
+fn kube_acts(chance: &Chance, kube: &KubeScenario) -> Vec<(u64, Act)> {
+    let mut acts = Vec::new();
+    let soon = || {
+        let most = chance.one_of(&[10 * SECOND, MINUTE, 5 * MINUTE]);
+        chance.within(0..most)
+    };
+    let clusters = kube.clusters.len();
+    for _ in 0..3 {
+        if chance.percent(25) {
+            acts.push((soon(), Act::DeleteJob));
+        }
+        if chance.percent(25) {
+            let fault =
+                chance.one_of(&[ClusterFault::Unreachable, ClusterFault::Refused, ClusterFault::Full]);
+            let ms = chance.one_of(&[30 * SECOND, 3 * MINUTE, 20 * MINUTE]);
+            let loses_pods = fault == ClusterFault::Unreachable && chance.percent(50);
+            acts.push((soon(), Act::ClusterFails { cluster: chance.index(clusters), fault, ms, loses_pods }));
+        }
+    }
+    if chance.percent(20) {
+        acts.push((soon(), Act::ClusterGone { cluster: 1 + chance.index(clusters - 1) }));
+    }
+    if chance.percent(20) {
+        acts.push((soon(), Act::Weight { cluster: 1 + chance.index(clusters - 1), weight: 0 }));
+    }
+    if chance.percent(15) {
+        // For a while no cluster takes anything.
+        let (from, ms) = (soon(), chance.one_of(&[MINUTE, 10 * MINUTE, 40 * MINUTE]));
+        for (cluster, (_, weight, _)) in kube.clusters.iter().enumerate() {
+            acts.push((from, Act::Weight { cluster, weight: 0 }));
+            acts.push((from + ms, Act::Weight { cluster, weight: *weight }));
+        }
+    }
+    acts
+}
+
+fn pipeline(chance: &Chance, content: Content, stage: &str) -> Pipeline {
     let is_sales = matches!(content, Content::Sales { .. });
     let quote = if chance.percent(70) { "" } else { ", quote: none" };
     let format = match chance.within(0..4) {
@@ -244,7 +366,7 @@ fn pipeline(chance: &Chance, content: Content) -> Pipeline {
     let mut lines = vec![
         "pipeline: p".to_owned(),
         format!("source: {{prefix: in/, format: {format}}}"),
-        format!("stages: [{{name: s, process: {process}}}]"),
+        format!("stages: [{{name: s, {stage}process: {process}}}]"),
     ];
     if is_sales {
         lines.push("merge: {header: 'orderid,confirmationid'}".to_owned());

@@ -7,13 +7,15 @@ use std::{
 
 use fanfold_domain::pipeline::Pipeline;
 use fanfold_engine::plan::ScanLimits;
+use fanfold_launcher::{Launcher, spec::Surroundings};
 use fanfold_lifecycle::RunCache;
 use fanfold_merger::Merger;
-use fanfold_ports::{Ports, memory::Invocation};
+use fanfold_ports::{KubePorts, Ports, memory::Invocation};
 use fanfold_splitter::Splitter;
-use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper};
+use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper, Watcher};
 use fanfold_tracker::Tracker;
-use fanfold_worker::Worker;
+use fanfold_worker::{Worker, pod::Assignment};
+use tokio::sync::oneshot;
 
 use crate::{
     ports::lock,
@@ -28,11 +30,14 @@ const SWEEP_MS: u64 = 40_000;
 pub(crate) enum Job {
     Split(String),
     Work(String),
+    Launch(String),
     Track(Vec<String>),
     Merge(String),
     Sweep,
     /// A chunk's message that died.
     DeadChunk(String),
+    /// A launch's message that died.
+    DeadLaunch(String),
     /// Another message that died.
     Dead(DeadQueue, String),
 }
@@ -54,10 +59,11 @@ impl Containers {
     }
 }
 
-/// Where workers and trackers leave their memory between invocations.
+/// Where workers, launchers and trackers leave their memory between invocations.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Fleet {
     workers: Arc<Containers>,
+    launchers: Arc<Containers>,
     trackers: Arc<Containers>,
 }
 
@@ -66,7 +72,7 @@ impl Fleet {
     pub(crate) async fn run(
         self,
         job: Job,
-        ports: Ports,
+        (ports, kube): (Ports, KubePorts),
         invocation: Invocation,
         stack: Pipeline,
         scan_limits: ScanLimits,
@@ -98,6 +104,15 @@ impl Fleet {
                 }
                 fared
             }
+            Job::Launch(body) => {
+                let (runs, surroundings) = (self.launchers.take(), surroundings());
+                let launcher = Launcher { ports, kube, surroundings, runs };
+                let fared = or_crash(&invocation, async { one(launcher.handle(&body).await) }).await;
+                if fared.is_some() {
+                    self.launchers.give_back(launcher.runs);
+                }
+                fared
+            }
             Job::Track(bodies) => {
                 let tracker = Tracker { ports, work_bucket: WORK.to_owned(), runs: self.trackers.take() };
                 let fared = or_crash(&invocation, async {
@@ -117,20 +132,66 @@ impl Fleet {
                 let tracker = Tracker { ports, work_bucket: WORK.to_owned(), runs: self.trackers.take() };
                 or_crash(&invocation, async { one(tracker.handle_dead(&body).await) }).await
             }
+            Job::DeadLaunch(body) => {
+                let tracker = Tracker { ports, work_bucket: WORK.to_owned(), runs: self.trackers.take() };
+                or_crash(&invocation, async { one(tracker.handle_dead_launch(&body).await) }).await
+            }
             Job::Merge(body) => {
                 let merger = Merger { ports, work_bucket: WORK.to_owned() };
                 or_crash(&invocation, async { one(merger.handle(&body).await) }).await
             }
             Job::Sweep => {
                 let until = ports.clock.now().plus_ms(SWEEP_MS);
-                let sweeper = Sweeper { ports, work_bucket: WORK.to_owned(), left_off: LeftOff::default() };
-                or_crash(&invocation, async { one(sweeper.sweep(until).await) }).await
+                let work_bucket = WORK.to_owned();
+                let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone() };
+                let sweeper = Sweeper { ports, work_bucket, left_off: LeftOff::default() };
+                or_crash(&invocation, async {
+                    let (swept, watched) = tokio::join!(sweeper.sweep(until), watcher.watch());
+                    one(swept.and(watched))
+                })
+                .await
             }
             Job::Dead(queue, body) => {
                 let sweeper = Sweeper { ports, work_bucket: WORK.to_owned(), left_off: LeftOff::default() };
                 or_crash(&invocation, async { one(sweeper.handle_dead(queue, &body).await) }).await
             }
         }
+    }
+}
+
+/// Does what a pod is there for; its exit code, or none if it was killed.
+pub(crate) async fn run_pod(
+    assignment: Assignment,
+    ports: Ports,
+    invocation: Invocation,
+    stopped: oneshot::Receiver<()>,
+) -> Option<u8> {
+    let worker = Worker {
+        ports,
+        work_bucket: WORK.to_owned(),
+        inherited: std::collections::BTreeMap::new(),
+        runs: RunCache::default(),
+    };
+    let stop = async {
+        if stopped.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = invocation.crashed() => None,
+        end = worker.run_pod(&assignment, stop) => Some(end.exit_code()),
+    }
+}
+
+/// What pods are told that no pod of a simulation reads.
+fn surroundings() -> Surroundings {
+    Surroundings {
+        region: "us-east-1".to_owned(),
+        ledger_table: "ledger".to_owned(),
+        work_bucket: WORK.to_owned(),
+        completions_queue_url: "http://queue".to_owned(),
+        whole_checksum: true,
     }
 }
 

@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use crate::{driver::Driver, ports::lock};
+use crate::{driver::Driver, ports::lock, record::is_on_clusters};
 
-/// Endings of runs by kind.
+/// Endings of runs by kind, and what happened to their Jobs and pods.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(pub(crate) BTreeMap<String, usize>);
 
 impl Tally {
     pub(crate) fn add(&mut self, driver: &Driver) {
-        for run in lock(&driver.record).runs.values() {
+        let record = lock(&driver.record);
+        for (what, count) in &record.counts {
+            *self.0.entry((*what).to_owned()).or_default() += count;
+        }
+        for run in record.runs.values() {
             let reason = run.reason.as_deref().map_or("", kind);
+            if is_on_clusters(run) && run.plan.is_some() {
+                *self.0.entry(format!("on clusters: {} {reason}", run.state)).or_default() += 1;
+            }
             *self.0.entry(format!("{} {reason}", run.state)).or_default() += 1;
             if run.scan.is_some() && run.plan.is_some() {
                 *self.0.entry("scanned by workers".to_owned()).or_default() += 1;
@@ -29,6 +36,20 @@ impl Tally {
             "failed tries",
             "scanned by workers",
             "failed AccessDenied",
+            "on clusters: succeeded ",
+            "on clusters: superseded took over",
+            "on clusters: failed chunks failed",
+            "launched anew",
+            "anew: job gone",
+            "anew: not taken",
+            "anew: untold",
+            "indexes failed",
+            "jobs failed",
+            "jobs deleted by hand",
+            "jobs deleted",
+            "pods evicted",
+            "pods doubled",
+            "pods lost",
         ] {
             assert!(self.0.contains_key(ending), "no run ended as {ending:?}: {self:?}");
         }

@@ -214,7 +214,13 @@ impl Cutter<'_> {
     fn take(&self, aim: &Aim, bytes: &[u8], mut at: Position, wanted: &mut Vec<u64>, cuts: &mut Vec<u64>) {
         let at_end = at.offset + bytes.len() as u64 == self.data.end;
         let mut rest = bytes;
+        let mut is_through = false;
         wanted.retain(|wanted| {
+            // Where one is not found none behind it is: what is wanted ascends. Looking all the same would take a pass
+            // over the block for each.
+            if is_through {
+                return true;
+            }
             let found = match aim {
                 Aim::Behind(_) => {
                     let from = usize::try_from(wanted.saturating_sub(at.offset)).expect("blocks are small");
@@ -223,7 +229,10 @@ impl Cutter<'_> {
                 }
                 Aim::Every(_) => nth_record_start(self.dialect, rest, at, *wanted, at_end),
             };
-            let Some(cut) = found else { return true };
+            let Some(cut) = found else {
+                is_through = true;
+                return true;
+            };
             // The next one is looked for from here on: no byte of the block is looked at for two.
             if let Some(passed) = cut.checked_sub(at.offset) {
                 at = Position { offset: cut, state: State::StartOfRecord, records: *wanted };

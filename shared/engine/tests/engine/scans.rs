@@ -89,6 +89,20 @@ fn records_longer_than_ranges_are_not_looked_through() {
     });
 }
 
+/// Which takes minutes where each cut is looked for on its own.
+#[test]
+fn many_cuts_within_one_record_are_looked_for_in_one_pass() {
+    let bytes = ["a,b\n".to_owned(), "x".repeat(300_000), "\nc\n".to_owned()].concat().into_bytes();
+    let mut world = world("format: csv", &bytes, Split::SizeBytes(1));
+    block_on(async {
+        scan(&mut world, 64 << 10).await.unwrap();
+        let found = finish(&world).await.unwrap();
+        assert_eq!(found.chunks.len(), 3);
+        let expected = world.plan(Split::SizeBytes(1)).await.unwrap();
+        assert_eq!(found.chunks, expected.chunks);
+    });
+}
+
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => prop::sample::select(vec!["a", "\"", "\"\"", ",", "\n", "\r\n", "\r", "5\" pipe"]).prop_map(str::to_owned),

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use fanfold_runtime::config::{Function, READS, RUST_LOG};
+use fanfold_runtime::config::{Function, JOB_COMPLETION_INDEX, READS, RUST_LOG, reads};
+use serde_json::Value;
 
 /// The lines of the template beneath the first line at `indent` that is `head`, up to the next one as far left.
 fn block<'a>(lines: &[&'a str], head: &str, indent: usize) -> Vec<&'a str> {
@@ -52,4 +53,17 @@ fn every_function_is_given_what_it_reads_and_nothing_else() {
         wanted.insert(RUST_LOG.to_owned());
         assert_eq!(given, wanted, "{function}");
     }
+}
+
+/// The launcher may not know the runtime, so that it names a pod's variables itself.
+#[test]
+fn a_pod_is_given_what_it_reads() {
+    let job: Value = serde_json::from_str(include_str!("../../services/launcher/tests/specs/builtin.json"))
+        .expect("a spec is JSON");
+    let env = &job["spec"]["template"]["spec"]["containers"][0]["env"];
+    let named = env.as_array().expect("a list").iter().filter_map(|variable| variable["name"].as_str());
+    let given: BTreeSet<&str> = named.filter(|name| name.starts_with("FANFOLD_")).collect();
+    // Its index is set by Kubernetes.
+    let wanted = reads(Function::Pod).iter().copied().filter(|name| *name != JOB_COMPLETION_INDEX);
+    assert_eq!(given, wanted.collect());
 }

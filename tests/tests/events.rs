@@ -77,6 +77,7 @@ impl Stack {
         let document = document.replace("records: 30000", "records: 2");
         let splitter = Splitter {
             ports: self.ports.clone(),
+            input_bucket: "input".into(),
             work_bucket: "work".into(),
             output_bucket: "output".into(),
             default_pipeline: Some(Pipeline::parse(&document).expect("events/orders.yaml is a pipeline")),

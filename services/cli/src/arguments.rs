@@ -36,9 +36,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct StartArguments {
-    /// A file, or an object as `s3://BUCKET/KEY`.
-    pub(crate) source: String,
-    /// The pipeline; needed for an object. A file is uploaded under its prefix.
+    /// A file, or an object as `s3://BUCKET/KEY`; nothing for a pipeline that reads ids, items or its own prefix.
+    pub(crate) source: Option<String>,
+    /// The pipeline; needed for all but a file. A file is uploaded under its prefix.
     #[arg(long, value_name = "NAME")]
     pub(crate) pipeline: Option<String>,
     /// The key to upload a file to [default: the pipeline's prefix and the file's name].
@@ -127,8 +127,8 @@ pub(crate) enum ClustersCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Local {
-    /// The file to process.
-    pub(crate) input: PathBuf,
+    /// The file to process; none for a pipeline that reads ids or items.
+    pub(crate) input: Option<PathBuf>,
     /// The pipeline's document (YAML or JSON). Its source's prefix and suffix are not matched.
     #[arg(long, value_name = "FILE.yaml")]
     pub(crate) pipeline: PathBuf,

@@ -7,7 +7,7 @@ use fanfold_domain::{
     cluster::Cluster,
     launch::{Launching, TooManyLaunches},
     message::{self, InvalidMessage, LaunchMessage, encode},
-    pipeline::{Eks, RunOn},
+    pipeline::{Eks, RunOn, Stage},
     placement::place,
 };
 use fanfold_engine::chunk::ends_or_failures;
@@ -75,8 +75,9 @@ const WAIT_S: (u32, u32) = (5, 60);
 /// A launch of a run that is under way.
 struct Task<'a> {
     run: &'a Run,
+    stage: &'a Stage,
     eks: &'a Eks,
-    stage: StageId,
+    id: StageId,
     launching: Launching,
     waited: u32,
     /// Whether the launch has waited since the message was sent: another is on its way. Were each that comes twice sent
@@ -95,20 +96,24 @@ impl Launcher {
         if run.generation != message.generation || !is_worked_on(run.state) {
             return Ok(());
         }
-        let RunOn::Eks(eks) = &run.stage().run_on else { return Err(LauncherError::NotOnEks(run.id)) };
-        let plan = run.plan.as_ref().ok_or_else(|| LauncherError::Unplanned(run.id.clone()))?;
-        let launching = Launching::of(plan.grouping.chunks, run.stage().max_concurrency)?;
-        let (stage, waited, now) = (StageId::of(&run), message.waited, self.ports.clock.now());
-        let kept = self.kube.fleet.launch(&stage, message.launch).await?;
+        let on_eks = run.pipeline.stages.iter().find(|stage| stage.name == message.stage);
+        let Some((stage, RunOn::Eks(eks))) = on_eks.map(|stage| (stage, &stage.run_on)) else {
+            return Err(LauncherError::NotOnEks(run.id));
+        };
+        let unplanned = || LauncherError::Unplanned(run.id.clone());
+        let grouping = run.grouping_of(&stage.name).ok_or_else(unplanned)?;
+        let launching = Launching::of(grouping.chunks, stage.max_concurrency)?;
+        let (id, waited, now) = (StageId::of(&run, &stage.name), message.waited, self.ports.clock.now());
+        let kept = self.kube.fleet.launch(&id, message.launch).await?;
         let is_double = kept.as_ref().is_some_and(|kept| has_waited_since(kept, waited, now));
-        let task = Task { run: &run, eks, stage, launching, waited, is_double };
+        let task = Task { run: &run, stage, eks, id, launching, waited, is_double };
         let launch = match kept {
             // A message of a launch that has gone on, or is on its cluster and the sweeper's.
             Some(launch) if launch.generation > message.launch_generation || launch.is_created => {
                 return Ok(());
             }
             Some(launch) => {
-                let left = unmarked(&*self.ports.ledger, &task.stage, plan.grouping, &launch.chunks).await?;
+                let left = unmarked(&*self.ports.ledger, &task.id, grouping, &launch.chunks).await?;
                 Launch { chunks: left, ..launch }
             }
             None => Launch::new(message.launch, message.chunks, now),
@@ -135,7 +140,15 @@ impl Launcher {
             };
             launch = self.give(task, launch, cluster).await?;
             let pods = pods(task, launch.index, cluster, &clusters, &left_out);
-            let request = Request { run: task.run, eks: task.eks, launch: &launch, cluster, pods, now };
+            let request = Request {
+                run: task.run,
+                stage: task.stage,
+                eks: task.eks,
+                launch: &launch,
+                cluster,
+                pods,
+                now,
+            };
             let job = request.kube_job(&self.surroundings);
             let Err(error) = self.kube.clusters.create_job(cluster, &job).await else {
                 tracing::info!(run_id = %task.run.id, launch = launch.index.0, cluster = cluster.name, job = job.name, "launched");
@@ -189,7 +202,7 @@ impl Launcher {
         if task.is_double {
             return Ok(());
         }
-        let StageId { run, stage, generation } = task.stage.clone();
+        let StageId { run, stage, generation } = task.id.clone();
         // It is on its way until then, and not lost.
         let placed_at = self.ports.clock.now();
         let launch = self.save(task, Launch { note: Some(note), placed_at, ..launch }).await?;
@@ -215,7 +228,7 @@ impl Launcher {
     ) -> Result<(), LauncherError> {
         let reason = message::truncate(error.to_string());
         let (objects, bucket) = (&*self.ports.objects, &self.surroundings.work_bucket);
-        let ends = ends_or_failures(objects, task.run, bucket, &task.stage, &launch.chunks, &reason).await?;
+        let ends = ends_or_failures(objects, task.run, bucket, &task.id, &launch.chunks, &reason).await?;
         let told = ends.iter().map(|end| Outgoing::now(encode(end))).collect();
         self.ports.queues.send(Queue::Completions, told).await?;
         self.save(task, Launch { is_created: true, note: Some(reason), ..launch }).await?;
@@ -223,7 +236,7 @@ impl Launcher {
     }
 
     async fn save(&self, task: &Task<'_>, launch: Launch) -> Result<Launch, LauncherError> {
-        match self.kube.fleet.save_launch(&task.stage, &launch).await? {
+        match self.kube.fleet.save_launch(&task.id, &launch).await? {
             Saved::Now => Ok(launch.saved()),
             Saved::Stale => Err(LauncherError::Overtaken { run: task.run.id.clone(), launch: launch.index }),
         }

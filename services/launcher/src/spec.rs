@@ -4,7 +4,7 @@ use fanfold_domain::{
     Launch, Run, Timestamp,
     cluster::Cluster,
     launch::{StageName, chunks_per_pod},
-    pipeline::{Eks, Toleration},
+    pipeline::{Eks, Stage, Toleration},
 };
 use fanfold_ports::clusters::{CHUNKS, CHUNKS_PER_POD, KubeJob, LAUNCH, LAUNCH_GENERATION, MANAGED_BY, RUN};
 use serde_json::{Value, json};
@@ -42,7 +42,9 @@ const SHARED_VARIABLES: &str = "fanfold-worker";
 pub struct Request<'a> {
     /// Whose chunks.
     pub run: &'a Run,
-    /// The pods of the stage, as the pipeline wants them.
+    /// The stage.
+    pub stage: &'a Stage,
+    /// Its pods, as the pipeline wants them.
     pub eks: &'a Eks,
     /// The launch, of at least one chunk.
     pub launch: &'a Launch,
@@ -57,13 +59,12 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// The Job.
     pub fn kube_job(&self, surroundings: &Surroundings) -> KubeJob {
-        let Self { run, launch, pods, .. } = *self;
-        let stage = run.stage();
+        let Self { run, stage, launch, pods, .. } = *self;
         let chunks = launch.chunks.len();
         let per_pod = self.chunks_per_pod();
         let completions = chunks.div_ceil(per_pod);
         let labels = self.labels();
-        let name = launch.job_name(&StageName::of(run));
+        let name = launch.job_name(&StageName::of(run, &stage.name));
         let manifest = json!({
             "apiVersion": "batch/v1",
             "kind": "Job",
@@ -98,16 +99,20 @@ impl Request<'_> {
 
     /// How many chunks each pod does.
     pub fn chunks_per_pod(&self) -> u32 {
-        let all = self.run.plan.as_ref().map_or(1, |plan| plan.grouping.chunks);
-        let chunk_bytes = self.run.source.size_bytes / u64::from(all.max(1));
+        // What a later stage reads is thought to be as much as the first one does.
+        let chunk_bytes = self.run.input().size_bytes / u64::from(self.stage_chunks().max(1));
         chunks_per_pod(self.eks, chunk_bytes, self.launch.chunks.len(), self.pods)
+    }
+
+    fn stage_chunks(&self) -> u32 {
+        self.run.grouping_of(&self.stage.name).map_or(0, |grouping| grouping.chunks)
     }
 
     fn labels(&self) -> Value {
         json!({
             MANAGED_BY.0: MANAGED_BY.1,
             RUN: self.run.id,
-            "fanfold.dev/stage": self.run.stage().name,
+            "fanfold.dev/stage": self.stage.name,
             "fanfold.dev/pipeline": self.run.pipeline.name,
             "fanfold.dev/generation": self.run.generation.to_string(),
             LAUNCH: self.launch.index.to_string(),
@@ -115,10 +120,9 @@ impl Request<'_> {
         })
     }
 
-    /// How many chunks of the run may fail.
+    /// How many chunks of the stage may fail.
     fn tolerated_chunks(&self) -> u32 {
-        let chunks = self.run.plan.as_ref().map_or(0, |plan| plan.grouping.chunks);
-        self.run.pipeline.on_error.tolerate_failed_chunks.most_of(chunks)
+        self.run.pipeline.on_error.tolerate_failed_chunks.most_of(self.stage_chunks())
     }
 
     fn pod(&self, per_pod: u32, surroundings: &Surroundings) -> Value {
@@ -200,7 +204,7 @@ impl Request<'_> {
     }
 
     fn variables(&self, per_pod: u32, surroundings: &Surroundings) -> Vec<Value> {
-        let Self { run, launch, eks, .. } = self;
+        let Self { run, stage, launch, eks, .. } = self;
         let certificates = if eks.image.is_some() { "/fanfold" } else { "" };
         let whole_checksum = if surroundings.whole_checksum { "on" } else { "off" };
         let told = [
@@ -212,7 +216,7 @@ impl Request<'_> {
             ("FANFOLD_COMPLETIONS_QUEUE_URL", surroundings.completions_queue_url.clone()),
             ("FANFOLD_S3_WHOLE_CHECKSUM", whole_checksum.to_owned()),
             ("FANFOLD_RUN", run.id.to_string()),
-            ("FANFOLD_STAGE", run.stage().name.clone()),
+            ("FANFOLD_STAGE", stage.name.clone()),
             ("FANFOLD_GENERATION", run.generation.to_string()),
             ("FANFOLD_CHUNKS", launch.chunks.to_string()),
             ("FANFOLD_CHUNKS_PER_POD", per_pod.to_string()),

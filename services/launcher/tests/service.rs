@@ -80,7 +80,7 @@ impl Stack {
     }
 
     async fn launch(&self, launch: u32) -> Launch {
-        let stage = StageId::of(&self.run);
+        let stage = StageId::last_of(&self.run);
         self.world.fleet.launch(&stage, LaunchIndex(launch)).await.unwrap().unwrap()
     }
 
@@ -110,7 +110,7 @@ async fn a_launch_becomes_one_job_however_often_it_is_delivered() {
     assert_eq!(jobs[0].state.annotations[CHUNKS], "8-11");
     let launch = stack.launch(2).await;
     assert!(launch.is_created && launch.note.is_none());
-    assert_eq!(jobs[0].state.name, launch.job_name(&StageName::of(&stack.run)));
+    assert_eq!(jobs[0].state.name, launch.job_name(&StageName::of(&stack.run, &stack.run.last_stage().name)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,7 +119,7 @@ async fn a_crash_after_the_note_finds_the_same_job() {
     stack.handle(0).await;
     let launch = stack.launch(0).await;
     let before = Launch { is_created: false, ..launch.clone() };
-    stack.world.fleet.save_launch(&StageId::of(&stack.run), &before).await.unwrap();
+    stack.world.fleet.save_launch(&StageId::last_of(&stack.run), &before).await.unwrap();
     stack.handle(0).await;
     assert_eq!(stack.jobs("one").len() + stack.jobs("two").len(), 1);
     assert_eq!(stack.launch(0).await.cluster, launch.cluster);
@@ -145,7 +145,7 @@ async fn a_launch_that_was_another_clusters_has_another_job() {
         let launch = stack.launch(0).await;
         let first = launch.cluster.clone().unwrap();
         let again = Launch { is_created: false, ..launch };
-        stack.world.fleet.save_launch(&StageId::of(&stack.run), &again).await.unwrap();
+        stack.world.fleet.save_launch(&StageId::last_of(&stack.run), &again).await.unwrap();
         stack.clusters.fail(&first, ClusterFault::Unreachable, 60_000);
         stack.handle(0).await;
         (first, stack.launch(0).await.cluster.unwrap())
@@ -195,7 +195,7 @@ async fn a_job_that_the_cluster_refuses_for_good_fails_its_chunks() {
 #[tokio::test(start_paused = true)]
 async fn what_is_of_an_ended_run_or_an_older_launch_is_let_be() {
     let stack = Stack::with(&[("one", 1)]).await;
-    let stage = StageId::of(&stack.run);
+    let stage = StageId::last_of(&stack.run);
     let newer = Launch { generation: 1, ..Launch::new(LaunchIndex(0), "0-3".parse().unwrap(), MEMORY_EPOCH) };
     stack.world.fleet.save_launch(&stage, &newer).await.unwrap();
     stack.handle(0).await;

@@ -37,10 +37,11 @@ fn job(pipeline: &str, chunks: &str, pods: u32) -> Value {
     let cluster = "{cluster: one, region: eu-central-1, worker_image: 'registry.example/fanfold-worker:1'}";
     let cluster = Cluster::parse(cluster).unwrap();
     let run = run(pipeline);
-    let RunOn::Eks(eks) = &run.stage().run_on else { panic!("it runs on EKS") };
+    let stage = run.first_stage();
+    let RunOn::Eks(eks) = &stage.run_on else { panic!("it runs on EKS") };
     let launch = Launch::new(LaunchIndex(3), chunks.parse().unwrap(), MEMORY_EPOCH);
     let now = MEMORY_EPOCH.plus_ms(1_500);
-    let request = Request { run: &run, eks, launch: &launch, cluster: &cluster, pods, now };
+    let request = Request { run: &run, stage, eks, launch: &launch, cluster: &cluster, pods, now };
     let job = request.kube_job(&surroundings());
     assert_eq!(job.manifest["metadata"]["name"], job.name);
     job.manifest

@@ -41,9 +41,12 @@ impl Merger {
         if run.state == RunState::Failed {
             return self.report(run).await;
         }
-        let (Some(plan), RunState::Completing) = (&run.plan, run.state) else { return Ok(()) };
+        let last = run.pipeline.stages.len() - 1;
+        let (Some(grouping), RunState::Completing) = (run.grouping_at(last), run.state) else {
+            return Ok(());
+        };
         let (ports, id) = (&self.ports, &run.id);
-        let end = match self.try_to_assemble(run, plan.grouping).await {
+        let end = match self.try_to_assemble(run, grouping).await {
             Ok(end) => end,
             Err(error) if is_final(&error) => End::Failed(format!("the output cannot be assembled: {error}")),
             Err(error) => return Err(error),
@@ -58,7 +61,9 @@ impl Merger {
     }
 
     async fn try_to_assemble(&self, run: &Run, grouping: Grouping) -> Result<End, MergerError> {
-        let sums = self.ports.ledger.root(&StageId::of(run)).await?.sums;
+        let written = self.ports.ledger.root(&StageId::last_of(run)).await?.sums;
+        // What all stages came to, since the run is `completing`.
+        let sums = run.sums.unwrap_or(written);
         let mut assembled: Option<Assembled> = None;
         for _ in 0..TRIES {
             if assembled.is_none() && !self.is_settled(run).await? {
@@ -71,7 +76,7 @@ impl Merger {
                     return Ok(End::Over);
                 };
                 let (objects, groups) = (&*self.ports.objects, grouping.groups());
-                assembled = Some(assemble(objects, run, &self.work_bucket, groups, &sums, upload).await?);
+                assembled = Some(assemble(objects, run, &self.work_bucket, groups, &written, upload).await?);
                 match self.list_bad_records(run, &sums).await? {
                     Listed::Yes => {}
                     Listed::Newer => return Ok(End::Newer),

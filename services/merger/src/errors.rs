@@ -1,7 +1,7 @@
 //! The list of bad records, `<key>_Errors`: written before the output, and for a run that failed.
 
-use fanfold_domain::{Epoch, GroupCount, GroupIndex, Run, RunId, RunState, Stamp, Standing, Sums};
-use fanfold_engine::publish::{ListUpload, report_bad_records, write_bad_records};
+use fanfold_domain::{Epoch, GroupCount, GroupIndex, Grouping, Run, RunId, RunState, Stamp, Standing, Sums};
+use fanfold_engine::publish::{ListUpload, StageReport, report_bad_records, write_bad_records};
 use fanfold_lifecycle::fence_formers;
 use fanfold_ports::{
     ledger::StageId,
@@ -36,31 +36,36 @@ impl Merger {
     /// Has the bad records of a run listed that is about to publish. An older list gives way, to an empty one
     /// if there is nothing to list.
     pub(crate) async fn list_bad_records(&self, run: &Run, sums: &Sums) -> Result<Listed, MergerError> {
-        let groups = if sums.bad_records > 0 { self.groups(run).await? } else { Vec::new() };
-        let groups: Vec<Sums> = groups.into_iter().map(|count| count.sums).collect();
-        let (objects, bucket) = (&*self.ports.objects, &self.work_bucket);
         let has_any = sums.bad_records > 0;
+        let mut stages: Vec<Vec<Sums>> = Vec::new();
+        for place in 0..if has_any { run.pipeline.stages.len() } else { 0 } {
+            let groups = self.groups(run, place).await?;
+            stages.push(groups.into_iter().map(|count| count.sums).collect());
+        }
+        let (objects, bucket) = (&*self.ports.objects, &self.work_bucket);
         self.publish_list(run, has_any, async |list| {
-            write_bad_records(objects, run, bucket, &groups, list).await
+            write_bad_records(objects, run, bucket, &stages, list).await
         })
         .await
     }
 
     /// Has the bad records of a run listed that failed, as far as they are known.
     pub(crate) async fn report(&self, run: &Run) -> Result<(), MergerError> {
-        let (Some(plan), RunState::Failed) = (&run.plan, run.state) else { return Ok(()) };
-        if !self.owns_output(run).await? {
+        if run.plan.is_none() || run.state != RunState::Failed || !self.owns_output(run).await? {
             return Ok(());
         }
-        let groups = self.groups(run).await?;
-        let failures = self.ports.ledger.failures(&StageId::of(run), MOST_FAILURES).await?;
-        let has_any = groups.iter().any(|count| count.sums.bad_records > 0)
-            || failures.iter().any(|(_, failure)| failure.bad_records.is_some());
-        let (objects, bucket, grouping) = (&*self.ports.objects, &self.work_bucket, plan.grouping);
+        let mut stages: Vec<StageReport> = Vec::new();
+        for (place, stage) in run.pipeline.stages.iter().enumerate() {
+            let groups = self.groups(run, place).await?;
+            let failures = self.ports.ledger.failures(&StageId::of(run, &stage.name), MOST_FAILURES).await?;
+            stages.push(StageReport { groups, failures });
+        }
+        let has_any = stages.iter().any(StageReport::has_bad_records);
+        let (objects, bucket) = (&*self.ports.objects, &self.work_bucket);
         fence_formers(&self.ports, run).await?;
         let listed = self
             .publish_list(run, has_any, async |list| {
-                report_bad_records(objects, run, bucket, grouping, &groups, &failures, list).await
+                report_bad_records(objects, run, bucket, &stages, list).await
             })
             .await?;
         if let Listed::OfAnother(other) = listed {
@@ -70,9 +75,10 @@ impl Merger {
         Ok(())
     }
 
-    async fn groups(&self, run: &Run) -> Result<Vec<GroupCount>, MergerError> {
-        let count = run.plan.as_ref().map_or(0, |plan| plan.grouping.groups());
-        let stage = &StageId::of(run);
+    /// The counters of all groups of the stage at this place, in order.
+    async fn groups(&self, run: &Run, place: usize) -> Result<Vec<GroupCount>, MergerError> {
+        let count = run.grouping_at(place).map_or(0, Grouping::groups);
+        let stage = &StageId::of(run, &run.pipeline.stages[place].name);
         let read = |group| self.ports.ledger.group(stage, GroupIndex(group));
         Ok(stream::iter(0..count).map(read).buffered(READS_AT_ONCE).try_collect().await?)
     }

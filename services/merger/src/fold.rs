@@ -2,7 +2,7 @@
 
 use fanfold_domain::{GroupIndex, Run, RunState};
 use fanfold_engine::fold::Fold;
-use fanfold_lifecycle::{fail, finish_if_full, source_changed};
+use fanfold_lifecycle::{fail, follow_root, source_changed};
 use fanfold_ports::{
     ledger::StageId,
     objects::{ReadError, UploadError},
@@ -11,27 +11,31 @@ use fanfold_ports::{
 use crate::{Merger, MergerError};
 
 impl Merger {
-    pub(crate) async fn fold(&self, run: &Run, group: GroupIndex) -> Result<(), MergerError> {
+    pub(crate) async fn fold(&self, run: &Run, stage: &str, group: GroupIndex) -> Result<(), MergerError> {
         if run.state == RunState::Failed {
             // Perhaps by this very fold, which died before its bad records were sent to be listed.
             return self.report(run).await;
         }
-        let (Some(plan), false) = (&run.plan, run.state.has_ended()) else { return Ok(()) };
-        let stage = StageId::of(run);
-        let count = self.ports.ledger.group(&stage, group).await?;
-        if count.ended() < plan.grouping.size_of(group) {
-            tracing::warn!(run_id = %run.id, group = group.0, "a group that is not full was sent to be folded");
+        let (Some(plan), Some(stage), Some(grouping), false) =
+            (&run.plan, run.stage(stage), run.grouping_of(stage), run.state.has_ended())
+        else {
+            return Ok(());
+        };
+        let (stage, id) = (&*stage, StageId::of(run, &stage.name));
+        let count = self.ports.ledger.group(&id, group).await?;
+        if count.ended() < grouping.size_of(group) {
+            tracing::warn!(run_id = %run.id, stage = stage.name, group = group.0, "a group that is not full was sent to be folded");
             return Ok(());
         }
-        let objects = &*self.ports.objects;
-        let fold = Fold { objects, run, plan, work_bucket: &self.work_bucket, group, count: &count };
+        let (objects, work_bucket) = (&*self.ports.objects, &*self.work_bucket);
+        let fold = Fold { objects, run, plan, stage, grouping, work_bucket, group, count: &count };
         let sums = match fold.run().await {
             Ok(sums) => sums,
             Err(error) => return self.fold_failed(run, group, error).await,
         };
-        let root = self.ports.ledger.mark_folded(&stage, group, sums).await?;
-        tracing::info!(run_id = %run.id, group = group.0, bytes = sums.bytes_out, "group folded");
-        Ok(finish_if_full(&self.ports, &run.id, run.generation, &root).await?)
+        let root = self.ports.ledger.mark_folded(&id, group, sums).await?;
+        tracing::info!(run_id = %run.id, stage = stage.name, group = group.0, bytes = sums.bytes_out, "group folded");
+        Ok(follow_root(&self.ports, &run.id, run.generation, &stage.name, &root).await?)
     }
 
     /// What no further try would mend ends the run.

@@ -43,9 +43,9 @@ impl Merger {
     /// The message is to be delivered again.
     pub async fn handle(&self, body: &str) -> Result<(), MergerError> {
         match message::decode(body)? {
-            FoldMessage::Fold { run, generation, group, .. } => {
+            FoldMessage::Fold { run, stage, generation, group } => {
                 let Some(run) = self.current(&run, generation).await? else { return Ok(()) };
-                self.fold(&run, group).await
+                self.fold(&run, &stage, group).await
             }
             FoldMessage::Assemble { run, generation } => {
                 let Some(run) = self.current(&run, generation).await? else { return Ok(()) };

@@ -7,8 +7,8 @@ use fanfold_merger::Merger;
 use fanfold_runtime::{
     Variables, boot,
     config::{
-        FANFOLD_FOLDS_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET,
-        Function,
+        FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_S3_WHOLE_CHECKSUM,
+        FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{Delivery, SqsEvent, run_batch},
 };
@@ -24,7 +24,11 @@ fn read(variables: &mut Variables<'_>) -> Config {
     Config {
         aws: Settings { endpoint: None, whole_checksum: variables.switch(FANFOLD_S3_WHOLE_CHECKSUM, true) },
         table: variables.required(FANFOLD_LEDGER_TABLE),
-        queues: QueueUrls { folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)), ..QueueUrls::default() },
+        queues: QueueUrls {
+            intake: Some(variables.url(FANFOLD_INTAKE_QUEUE_URL)),
+            folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
+            ..QueueUrls::default()
+        },
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
     }
 }

@@ -52,7 +52,7 @@ async fn take(world: &MemoryWorld, run: &Run) -> Ownership {
 }
 
 async fn make_part(world: &MemoryWorld, run: &Run, chunk: u32, body: &'static str, bad_records: u64) {
-    let (keys, index) = (run.keys(), ChunkIndex(chunk));
+    let (keys, index) = (run.keys(&run.last_stage().name), ChunkIndex(chunk));
     let sums = Sums { records: 5, bad_records, bytes_in: 50, bytes_out: body.len() as u64, failed_chunks: 0 };
     let statistics = serde_json::json!({ "sums": sums }).to_string();
     world.objects.insert("work", keys.statistics(index, "a"), statistics);
@@ -64,11 +64,11 @@ async fn make_part(world: &MemoryWorld, run: &Run, chunk: u32, body: &'static st
     let name = ObjectName::new("work", keys.part(index));
     world.objects.put(&name, body.into(), Condition::Always, &named).await.unwrap();
     let mark = [(index, Mark::Done(sums))];
-    world.ledger.mark(&StageId::of(run), GroupIndex(chunk), &mark).await.unwrap();
+    world.ledger.mark(&StageId::last_of(run), GroupIndex(chunk), &mark).await.unwrap();
 }
 
 fn fold(run: &Run, group: u32) -> String {
-    let StageId { run, stage, generation } = StageId::of(run);
+    let StageId { run, stage, generation } = StageId::last_of(run);
     encode(&FoldMessage::Fold { run, stage, generation, group: GroupIndex(group) })
 }
 
@@ -201,12 +201,12 @@ async fn a_stale_list_of_bad_records_is_replaced_by_an_empty_one() {
     for group in [0, 1] {
         let bytes_out = if group == 0 { HEADER.len() as u64 + 4 } else { 4 };
         let body = if group == 0 { format!("{HEADER}one\n") } else { "two\n".to_owned() };
-        world.objects.insert("work", run.keys().group(GroupIndex(group)), body);
+        world.objects.insert("work", run.keys(&run.last_stage().name).group(GroupIndex(group)), body);
         let sums = Sums { bytes_out, ..clean };
-        world.ledger.mark_folded(&StageId::of(&run), GroupIndex(group), sums).await.unwrap();
+        world.ledger.mark_folded(&StageId::last_of(&run), GroupIndex(group), sums).await.unwrap();
     }
     let run = now(&world, &run).await;
-    let sums = Some(world.ledger.root(&StageId::of(&run)).await.unwrap().sums);
+    let sums = Some(world.ledger.root(&StageId::last_of(&run)).await.unwrap().sums);
     world.ledger.save_run(&Run { state: RunState::Completing, sums, ..run.clone() }).await.unwrap();
     merger.handle(&assemble(&run)).await.unwrap();
     assert_eq!(now(&world, &run).await.state, RunState::Succeeded);
@@ -277,7 +277,9 @@ async fn what_is_refused_for_good_fails_the_run_at_once_with_the_reason() {
 #[tokio::test]
 async fn a_part_that_may_not_be_read_fails_the_run_at_once_with_the_reason() {
     let (world, merger, run) = done().await;
-    world.faults.refuse(ObjectName::new("work", run.keys().part(ChunkIndex(0))).to_string());
+    world
+        .faults
+        .refuse(ObjectName::new("work", run.keys(&run.last_stage().name).part(ChunkIndex(0))).to_string());
     let merger = Merger { ports: world.ports(&Invocation::new("merger")), ..merger };
     merger.handle(&fold(&run, 0)).await.unwrap();
     let run = now(&world, &run).await;
@@ -288,7 +290,11 @@ async fn a_part_that_may_not_be_read_fails_the_run_at_once_with_the_reason() {
 #[tokio::test]
 async fn parts_of_another_size_than_was_counted_fail_the_run() {
     let (world, merger, run) = done().await;
-    world.objects.insert("work", run.keys().part(ChunkIndex(0)), "longer than it was\n");
+    world.objects.insert(
+        "work",
+        run.keys(&run.last_stage().name).part(ChunkIndex(0)),
+        "longer than it was\n",
+    );
     merger.handle(&fold(&run, 0)).await.unwrap();
     let run = now(&world, &run).await;
     assert_eq!(run.state, RunState::Failed);
@@ -299,7 +305,11 @@ async fn parts_of_another_size_than_was_counted_fail_the_run() {
 async fn groups_of_another_size_than_was_counted_are_not_published() {
     let (world, merger, run) = done().await;
     folded(&world, &merger, &run).await;
-    world.objects.insert("work", run.keys().group(GroupIndex(1)), "longer than it was\n");
+    world.objects.insert(
+        "work",
+        run.keys(&run.last_stage().name).group(GroupIndex(1)),
+        "longer than it was\n",
+    );
     merger.handle(&assemble(&run)).await.unwrap();
     assert_eq!(world.objects.contents(&run.output), None);
     assert_eq!(now(&world, &run).await.state, RunState::Failed);
@@ -311,7 +321,7 @@ async fn groups_of_another_size_than_was_counted_are_not_published() {
 #[tokio::test]
 async fn an_expired_part_fails_the_run_and_names_it() {
     let (world, merger, run) = done().await;
-    world.objects.remove(&ObjectName::new("work", run.keys().part(ChunkIndex(1))));
+    world.objects.remove(&ObjectName::new("work", run.keys(&run.last_stage().name).part(ChunkIndex(1))));
     merger.handle(&fold(&run, 1)).await.unwrap();
     let reason = now(&world, &run).await.reason.unwrap();
     assert!(
@@ -327,7 +337,12 @@ async fn a_group_that_is_not_full_is_not_folded() {
     run.plan.as_mut().unwrap().grouping = Grouping { chunks: 4, group_chunks: 2 };
     world.ledger.save_run(&run).await.unwrap();
     merger.handle(&fold(&run, 0)).await.unwrap();
-    assert_eq!(world.objects.contents(&ObjectName::new("work", run.keys().group(GroupIndex(0)))), None);
+    assert_eq!(
+        world
+            .objects
+            .contents(&ObjectName::new("work", run.keys(&run.last_stage().name).group(GroupIndex(0)))),
+        None
+    );
 }
 
 #[tokio::test]

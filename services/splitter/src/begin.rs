@@ -3,7 +3,7 @@
 use fanfold_domain::{
     ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, Sequencer, SourcePin, Stamp,
     message::{Submission, Upload, truncate},
-    pipeline::{Pipeline, select},
+    pipeline::{Format, Pipeline, select},
 };
 use fanfold_lifecycle::{change, supersede};
 use fanfold_ports::{
@@ -59,9 +59,28 @@ impl Splitter {
             // Whoever submitted it looks for its run, and the message alone would die where nobody looks.
             let wrong = format!("there is no pipeline {pipeline:?}");
             let chosen = KeptPipeline { version: 0, pipeline: stand_in(&pipeline) };
+            let object = object.unwrap_or_else(|| ObjectName::new("", pipeline));
             let source = SourcePin { object, version, etag: ETag::new(""), size_bytes: 0 };
             return self.create(id, chosen, source, None, Some(wrong)).await.map(Some);
         };
+        let (source, wrong) = match object {
+            _ if !chosen.pipeline.source.is_object() => self.without_object(&chosen.pipeline, object),
+            Some(object) => self.pin(object, version).await?,
+            None => {
+                let object = ObjectName::new("", &chosen.pipeline.name);
+                let wrong = format!("pipeline {} reads an object, and the submission names none", pipeline);
+                (SourcePin { object, version: None, etag: ETag::new(""), size_bytes: 0 }, Some(wrong))
+            }
+        };
+        self.create(id, chosen, source, None, wrong).await.map(Some)
+    }
+
+    /// An object as it is now, or what is wrong with it.
+    async fn pin(
+        &self,
+        object: ObjectName,
+        version: Option<String>,
+    ) -> Result<(SourcePin, Option<String>), SplitterError> {
         let (head, wrong) = match self.ports.objects.head(&object, version.as_deref()).await {
             Ok(Some(head)) => (Some(head), None),
             Ok(None) => (None, Some(missing(&object, version.as_deref()))),
@@ -71,8 +90,28 @@ impl Splitter {
         let (etag, size_bytes) =
             head.as_ref().map_or((ETag::new(""), 0), |head| (head.etag.clone(), head.size_bytes));
         let version = version.or(head.and_then(|head| head.version));
-        let source = SourcePin { object, version, etag, size_bytes };
-        self.create(id, chosen, source, None, wrong).await.map(Some)
+        Ok((SourcePin { object, version, etag, size_bytes }, wrong))
+    }
+
+    /// What stands for the source of a run that reads no object: the prefix that it lists, which a submission may
+    /// narrow, or nothing but its pipeline's name. What it reads is pinned as it is planned.
+    fn without_object(&self, pipeline: &Pipeline, wanted: Option<ObjectName>) -> (SourcePin, Option<String>) {
+        let own = &pipeline.source.prefix;
+        let (object, wrong) = match (pipeline.source.format, wanted) {
+            (Format::Objects, Some(wanted)) if !wanted.key.starts_with(own.as_str()) => {
+                let wrong = format!("{wanted} is not under the pipeline's prefix, {own:?}");
+                (wanted, Some(wrong))
+            }
+            (Format::Objects, Some(wanted)) => (wanted, None),
+            (Format::Objects, None) => (ObjectName::new(&self.input_bucket, own), None),
+            (_, None) => (ObjectName::new("", &pipeline.name), None),
+            (_, Some(wanted)) => {
+                let wrong =
+                    format!("pipeline {} reads no object, and the submission names {wanted}", pipeline.name);
+                (wanted, Some(wrong))
+            }
+        };
+        (SourcePin { object, version: None, etag: ETag::new(""), size_bytes: 0 }, wrong)
     }
 
     /// All pipelines: those of the table, and the stack's own unless the table has one of its name.
@@ -97,7 +136,7 @@ impl Splitter {
     ) -> Result<Run, SplitterError> {
         let KeptPipeline { version, pipeline } = chosen;
         let bucket = pipeline.merge.bucket.as_deref().unwrap_or(&self.output_bucket);
-        let key = &source.object.key;
+        let key = output_stem(&pipeline, &source);
         let names =
             pipeline.output_key(key, &id).and_then(|output| Ok((output, pipeline.errors_key(key, &id)?)));
         let (names, reason) = match names {
@@ -114,6 +153,7 @@ impl Splitter {
             generation: Generation(0),
             epoch: Epoch(0),
             scan: None,
+            list: None,
             plan: None,
             former: None,
             uploads: Vec::new(),
@@ -179,6 +219,16 @@ impl Splitter {
             Err(fanfold_lifecycle::LifecycleError::Unknown(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// What `{key}` of an output's template is: the source's key; of a listing its prefix without the slash at its end, or
+/// the pipeline's name if there is none.
+fn output_stem<'a>(pipeline: &'a Pipeline, source: &'a SourcePin) -> &'a str {
+    match (pipeline.source.format, source.object.key.trim_end_matches('/')) {
+        (Format::Objects, "") => &pipeline.name,
+        (Format::Objects, prefix) => prefix,
+        _ => &source.object.key,
     }
 }
 

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use fanfold_domain::{
-    Chunk, ChunkIndex, LaunchIndex, ObjectName, Plan, Run, RunState, SCAN, Scan, key,
-    launch::Launching,
+    Chunk, ChunkIndex, LaunchIndex, ObjectName, PLAN, Plan, Run, RunState, SCAN, Scan, key,
+    launch::{Launching, TooManyLaunches},
     manifest,
     message::{ChunkMessage, LaunchMessage, encode},
     pipeline::RunOn,
 };
 use fanfold_engine::plan::Planned;
-use fanfold_lifecycle::{change, fail};
+use fanfold_lifecycle::{change, fail, finish_if_full, first_window};
 use fanfold_ports::{
     Fault, PortError, Queue,
     objects::{Condition, Metadata, Written},
@@ -31,19 +31,43 @@ impl FanOut<'_> {
         let Planned { plan, chunks, bytes_read } = planned;
         let run_id = &self.run.id;
         tracing::info!(%run_id, chunks = plan.grouping.chunks, groups = plan.grouping.groups(), bytes_read, "run planned");
+        if let Some(too_many) = self.too_many_launches(&plan) {
+            return self.fail(&too_many.to_string()).await;
+        }
         self.write_manifest(&chunks).await?;
-        if !self.save_plan(plan).await? {
-            return Ok(());
+        let Some(run) = self.save_plan(plan).await? else { return Ok(()) };
+        let planned = FanOut { splitter: self.splitter, run: &run };
+        planned.begin_stage(0).await?;
+        planned.begin_running().await
+    }
+
+    /// Sends the chunks with which a stage begins: its first window, or all launches. Done again it does no harm.
+    pub(crate) async fn begin_stage(&self, place: usize) -> Result<(), SplitterError> {
+        let stage = &self.run.pipeline.stages[place];
+        match stage.run_on {
+            RunOn::Lambda => {
+                let chunks = first_window(&*self.splitter.ports.ledger, self.run, place).await?;
+                self.send_chunks(&stage.name, chunks).await
+            }
+            RunOn::Eks(_) => {
+                let chunks = self.run.grouping_at(place).map_or(0, |grouping| grouping.chunks);
+                match Launching::of(chunks, stage.max_concurrency) {
+                    Ok(launching) => self.send_launches(&stage.name, launching).await,
+                    Err(too_many) => self.fail(&too_many.to_string()).await,
+                }
+            }
         }
-        let chunks = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-        match self.run.stage().run_on {
-            RunOn::Lambda => self.send_first_window(&self.run.stage().name, chunks).await?,
-            RunOn::Eks(_) => match Launching::of(chunks, self.run.stage().max_concurrency) {
-                Ok(launching) => self.send_launches(launching).await?,
-                Err(too_many) => return self.fail(&too_many.to_string()).await,
-            },
-        }
-        self.begin_running().await
+    }
+
+    /// The first stage on EKS, if any, that would have more launches than pods.
+    fn too_many_launches(&self, plan: &Plan) -> Option<TooManyLaunches> {
+        let planned = Run { plan: Some(plan.clone()), ..self.run.clone() };
+        let mut stages = self.run.pipeline.stages.iter().enumerate();
+        stages.find_map(|(place, stage)| {
+            let chunks = planned.grouping_at(place)?.chunks;
+            let is_on_eks = matches!(stage.run_on, RunOn::Eks(_));
+            is_on_eks.then(|| Launching::of(chunks, stage.max_concurrency).err()).flatten()
+        })
     }
 
     /// Has the source scanned by workers, or sends what begins that once more. The run stays in `planning`; the
@@ -60,21 +84,30 @@ impl FanOut<'_> {
             return Ok(());
         }
         tracing::info!(run_id = %run.id, chunks, "source is scanned by workers");
-        self.send_first_window(SCAN, chunks).await
+        let first = self.run.first_stage().max_concurrency.min(chunks);
+        self.send_chunks(SCAN, (0..first).map(ChunkIndex).collect()).await
     }
 
-    async fn send_first_window(&self, stage: &str, chunks: u32) -> Result<(), SplitterError> {
-        let first = self.run.stage().max_concurrency.min(chunks);
-        let message = |chunk| Outgoing::now(encode(&ChunkMessage::first(self.run, stage, ChunkIndex(chunk))));
-        Ok(self.splitter.ports.queues.send(Queue::Chunks, (0..first).map(message).collect()).await?)
+    /// Has the plan step run by a worker, whose completion sends the splitter back to work.
+    pub(crate) async fn send_plan_step(self) -> Result<(), SplitterError> {
+        tracing::info!(run_id = %self.run.id, "the plan step writes the list");
+        self.send_chunks(PLAN, vec![ChunkIndex(0)]).await
+    }
+
+    async fn send_chunks(&self, stage: &str, chunks: Vec<ChunkIndex>) -> Result<(), SplitterError> {
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let message = |chunk| Outgoing::now(encode(&ChunkMessage::first(self.run, stage, chunk)));
+        Ok(self.splitter.ports.queues.send(Queue::Chunks, chunks.into_iter().map(message).collect()).await?)
     }
 
     /// Sends all launches: how many pods run at once is their Jobs' matter.
-    async fn send_launches(&self, launching: Launching) -> Result<(), SplitterError> {
+    async fn send_launches(&self, stage: &str, launching: Launching) -> Result<(), SplitterError> {
         let message = |launch| {
             Outgoing::now(encode(&LaunchMessage {
                 run: self.run.id.clone(),
-                stage: self.run.stage().name.clone(),
+                stage: stage.to_owned(),
                 generation: self.run.generation,
                 launch,
                 launch_generation: 0,
@@ -115,16 +148,16 @@ impl FanOut<'_> {
         Err(PortError::new(fault, "write manifest", name, detail).into())
     }
 
-    /// Saves the plan before any chunk is sent: workers and tracker need it. Returns whether the run is still
-    /// to be fanned out.
-    async fn save_plan(&self, plan: Plan) -> Result<bool, SplitterError> {
+    /// Saves the plan before any chunk is sent: workers and tracker need it. Returns the run if it is still
+    /// to be fanned out, with its plan.
+    async fn save_plan(&self, plan: Plan) -> Result<Option<Run>, SplitterError> {
         let ledger = &*self.splitter.ports.ledger;
         let run = change(ledger, &self.run.id, |run| {
             let is_due = run.state == RunState::Planning && run.plan.is_none();
             Ok(is_due.then(|| Run { plan: Some(plan.clone()), ..run.clone() }))
         })
         .await?;
-        Ok(run.state == RunState::Planning && run.generation == self.run.generation)
+        Ok(Some(run).filter(|run| run.state == RunState::Planning && run.generation == self.run.generation))
     }
 
     async fn begin_running(&self) -> Result<(), SplitterError> {
@@ -138,6 +171,7 @@ impl FanOut<'_> {
         })
         .await?;
         tracing::info!(run_id = %run.id, state = %run.state, "run fanned out");
-        self.splitter.finish_if_full(&run).await
+        // All chunks may be done before the run is running, and whoever marked the last group found it planning.
+        Ok(finish_if_full(ports, &run).await?)
     }
 }

@@ -1,8 +1,12 @@
 //! From a message of the queue `intake` to a run that is under way.
 
-use fanfold_domain::{Run, RunState, Scan, message::Intake, pipeline::Pipeline};
-use fanfold_engine::plan::{PlanError, Planned, ScanLimits, plan, plan_scanned, scan_due};
-use fanfold_lifecycle::{LifecycleError, fail, read, source_changed};
+use fanfold_domain::{
+    Generation, Run, RunId, RunState, Scan,
+    message::Intake,
+    pipeline::{Format, Pipeline},
+};
+use fanfold_engine::plan::{PlanError, Planned, ScanLimits, plan, plan_ids, plan_scanned, scan_due};
+use fanfold_lifecycle::{LifecycleError, fail, finish_if_full, read, source_changed};
 use fanfold_ports::{PortError, Ports, ledger::StageId, objects::UploadError};
 use thiserror::Error;
 
@@ -12,6 +16,8 @@ use crate::{event, event::InvalidEvent, fan_out::FanOut};
 pub struct Splitter {
     /// The world.
     pub ports: Ports,
+    /// The bucket whose objects a listing names unless a submission says otherwise.
+    pub input_bucket: String,
     /// The bucket of manifests and parts.
     pub work_bucket: String,
     /// Where outputs go unless a pipeline says otherwise.
@@ -37,9 +43,9 @@ pub enum SplitterError {
     /// The manifest could not be written.
     #[error(transparent)]
     Upload(#[from] UploadError),
-    /// The source could not be read, though it may be.
+    /// The source cannot be planned.
     #[error(transparent)]
-    Plan(PlanError),
+    Plan(#[from] PlanError),
 }
 
 impl SplitterError {
@@ -48,7 +54,8 @@ impl SplitterError {
         match self {
             Self::Port(failed) | Self::Lifecycle(LifecycleError::Port(failed)) => failed.is_permanent(),
             Self::Upload(error) => error.is_final(),
-            _ => false,
+            Self::Plan(error) => error.is_final(),
+            Self::Event(_) | Self::Lifecycle(_) => false,
         }
     }
 }
@@ -63,19 +70,32 @@ impl Splitter {
             Intake::Upload(upload) => self.begin_upload(upload).await?,
             Intake::Submission(submission) => self.begin_submission(submission).await?,
             Intake::Resume { run } => Some(read(&*self.ports.ledger, &run).await?),
+            Intake::Stage { run, generation, stage } => {
+                return self.begin_stage(&run, generation, stage).await;
+            }
         };
         match run {
             Some(run) if run.state == RunState::Planning => self.plan(&run).await,
             // Whoever made it running may have died before it looked.
-            Some(run) if run.state == RunState::Running => self.finish_if_full(&run).await,
+            Some(run) if run.state == RunState::Running => Ok(finish_if_full(&self.ports, &run).await?),
             _ => Ok(()),
         }
     }
 
-    /// All chunks may be done before the run is running, and whoever folded the last group found it planning.
-    pub(crate) async fn finish_if_full(&self, run: &Run) -> Result<(), SplitterError> {
-        let root = self.ports.ledger.root(&StageId::of(run)).await?;
-        Ok(fanfold_lifecycle::finish_if_full(&self.ports, &run.id, run.generation, &root).await?)
+    /// Begins a stage all of whose predecessor has ended.
+    async fn begin_stage(
+        &self,
+        id: &RunId,
+        generation: Generation,
+        stage: usize,
+    ) -> Result<(), SplitterError> {
+        let run = read(&*self.ports.ledger, id).await?;
+        let is_under_way = matches!(run.state, RunState::Planning | RunState::Running);
+        if run.generation != generation || !is_under_way || stage >= run.pipeline.stages.len() {
+            return Ok(());
+        }
+        tracing::info!(run_id = %id, stage = run.pipeline.stages[stage].name, "stage begins");
+        FanOut { splitter: self, run: &run }.begin_stage(stage).await
     }
 
     /// Does all steps of `planning`, whether or not some were done before. What no further try would mend ends the
@@ -97,33 +117,39 @@ impl Splitter {
         match self.look_at(&run).await {
             Ok(Next::Send(planned)) => fan_out.send(planned).await,
             Ok(Next::Scan(scan)) => fan_out.send_scan(scan).await,
-            Err(PlanError::Port(error)) => Err(error.into()),
-            Err(PlanError::SourceChanged(found)) => {
+            Ok(Next::PlanStep) => fan_out.send_plan_step().await,
+            Err(SplitterError::Plan(PlanError::Port(error))) => Err(error.into()),
+            Err(SplitterError::Plan(PlanError::SourceChanged(found))) => {
                 source_changed(&self.ports, &run, run.generation, &found.to_string()).await?;
                 Ok(())
             }
-            Err(error @ (PlanError::Preamble(_) | PlanError::TooManyChunks(_) | PlanError::ScanLost(_))) => {
+            Err(SplitterError::Plan(error)) if error.is_final() => {
                 let reason = format!("{}: {error}", run.source.object);
                 fail(&self.ports, &run.id, run.generation, &reason).await?;
                 Ok(())
             }
+            Err(error) => Err(error),
         }
     }
 
-    /// Plans the run's source, or finds that workers have to scan it first.
-    async fn look_at(&self, run: &Run) -> Result<Next, PlanError> {
-        let (objects, pipeline, source) = (self.ports.objects.clone(), &run.pipeline, &run.source);
+    /// Plans what the run reads, or finds that workers have to scan it first, or to make it.
+    async fn look_at(&self, run: &Run) -> Result<Next, SplitterError> {
+        let (objects, pipeline) = (self.ports.objects.clone(), &run.pipeline);
+        if let Format::Ids(range) = pipeline.source.format {
+            return Ok(Next::Send(plan_ids(range.of(&run.id), pipeline.split)?));
+        }
+        let Some(run) = &self.with_list(run).await? else { return Ok(Next::PlanStep) };
         if let Some(scan) = &run.scan {
             let root = self.ports.ledger.root(&StageId::scan_of(run)).await?;
             if !root.is_full(scan.grouping) {
                 return Ok(Next::Scan(scan.clone()));
             }
-            return plan_scanned(objects, run, scan, &self.work_bucket).await.map(Next::Send);
+            return Ok(Next::Send(plan_scanned(objects, run, scan, &self.work_bucket).await?));
         }
-        if let Some(scan) = scan_due(objects.clone(), pipeline, source, self.scan_limits).await? {
+        if let Some(scan) = scan_due(objects.clone(), pipeline, run.input(), self.scan_limits).await? {
             return Ok(Next::Scan(scan));
         }
-        plan(objects, pipeline, source).await.map(Next::Send)
+        Ok(Next::Send(plan(objects, pipeline, run.input()).await?))
     }
 }
 
@@ -133,4 +159,6 @@ enum Next {
     Send(Planned),
     /// Its source is to be scanned by workers.
     Scan(Scan),
+    /// Its list is to be written by its plan step.
+    PlanStep,
 }

@@ -8,7 +8,7 @@ use fanfold_engine::plan::ScanLimits;
 use fanfold_runtime::{
     Variables, boot,
     config::{
-        FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_FOLDS_QUEUE_URL,
+        FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INPUT_BUCKET,
         FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM,
         FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
     },
@@ -20,6 +20,7 @@ struct Config {
     aws: Settings,
     table: String,
     queues: QueueUrls,
+    input_bucket: String,
     work_bucket: String,
     output_bucket: String,
     default_pipeline: Option<Pipeline>,
@@ -36,6 +37,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
             folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
             ..QueueUrls::default()
         },
+        input_bucket: variables.required(FANFOLD_INPUT_BUCKET),
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
         output_bucket: variables.required(FANFOLD_OUTPUT_BUCKET),
         default_pipeline: variables.parsed(FANFOLD_DEFAULT_PIPELINE, Pipeline::parse),
@@ -48,11 +50,13 @@ fn read(variables: &mut Variables<'_>) -> Config {
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
-        let Config { aws, table, queues, work_bucket, output_bucket, default_pipeline, scan_limits } =
-            Variables::from_environment(Function::Splitter, read)?;
+        let config = Variables::from_environment(Function::Splitter, read)?;
+        let Config { aws, table, queues, input_bucket, work_bucket, output_bucket, .. } = config;
+        let Config { default_pipeline, scan_limits, .. } = config;
         let ports = Aws::connect(aws).await.ports(table, queues);
         let splitter =
-            Arc::new(Splitter { ports, work_bucket, output_bucket, default_pipeline, scan_limits });
+            Splitter { ports, input_bucket, work_bucket, output_bucket, default_pipeline, scan_limits };
+        let splitter = Arc::new(splitter);
         Ok(move |event: SqsEvent, _| {
             let splitter = splitter.clone();
             async move {

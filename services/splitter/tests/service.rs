@@ -31,6 +31,7 @@ fn splitter_on(ports: Ports) -> Splitter {
     let default_pipeline = Some(Pipeline::parse(PIPELINE).unwrap());
     Splitter {
         ports,
+        input_bucket: "input".into(),
         work_bucket: "work".into(),
         output_bucket: "output".into(),
         default_pipeline,
@@ -90,7 +91,7 @@ async fn a_duplicate_event_that_finds_all_groups_folded_completes_the_run() {
     // The last group was folded while the run was planning, and whoever made it running died thereafter.
     world
         .ledger
-        .mark_folded(&StageId::of(&run), fanfold_domain::GroupIndex(0), Sums::default())
+        .mark_folded(&StageId::last_of(&run), fanfold_domain::GroupIndex(0), Sums::default())
         .await
         .unwrap();
     splitter.handle(&event(KEY, &head, "01")).await.unwrap();
@@ -155,7 +156,7 @@ async fn a_submission_to_an_unknown_pipeline_is_a_failed_run() {
 fn submission(pipeline: &str, key: &str) -> String {
     encode(&Intake::Submission(Submission {
         pipeline: pipeline.into(),
-        object: ObjectName::new("input", KEY),
+        object: Some(ObjectName::new("input", KEY)),
         version: None,
         idempotency_key: key.into(),
     }))

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use fanfold_domain::{
-    Generation, ObjectName, RunId, RunState,
+    Generation, GroupIndex, ObjectName, Run, RunId, RunState,
     message::{self, Completion, FoldMessage},
 };
 use fanfold_lifecycle::{LifecycleError, fail, give_up, read};
-use fanfold_ports::{Queue, queues::Outgoing};
+use fanfold_ports::{Queue, ledger::StageId, queues::Outgoing};
 
 use crate::{Sweeper, SweeperError};
 
@@ -69,19 +69,13 @@ impl Sweeper {
 
     async fn fold_died(&self, message: FoldMessage) -> Result<(), SweeperError> {
         match message {
-            FoldMessage::Fold { run, generation, group, .. } => {
+            FoldMessage::Fold { run, stage, generation, group } => {
                 let now = read(&*self.ports.ledger, &run).await?;
                 if now.generation != generation {
                     return Ok(());
                 }
-                let object = ObjectName::new(&self.work_bucket, now.keys().group(group));
-                let folded = match self.ports.objects.head(&object, None).await {
-                    // A merger that may not look either folds nothing.
-                    Err(refused) if refused.is_permanent() => false,
-                    head => head?.is_some(),
-                };
-                if !folded {
-                    let reason = format!("group {group} could not be folded: {MERGER_LOG}");
+                if !self.is_folded(&now, &stage, group).await? {
+                    let reason = format!("group {group} of stage {stage} could not be folded: {MERGER_LOG}");
                     fail(&self.ports, &run, generation, &reason).await?;
                 }
                 Ok(())
@@ -92,6 +86,20 @@ impl Sweeper {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a group was folded, marked in the root or not.
+    async fn is_folded(&self, run: &Run, stage: &str, group: GroupIndex) -> Result<bool, SweeperError> {
+        if stage != run.last_stage().name {
+            let root = self.ports.ledger.root(&StageId::of(run, stage)).await?;
+            return Ok(root.folded.contains(&group));
+        }
+        let object = ObjectName::new(&self.work_bucket, run.keys(stage).group(group));
+        Ok(match self.ports.objects.head(&object, None).await {
+            // A merger that may not look either folds nothing.
+            Err(refused) if refused.is_permanent() => false,
+            head => head?.is_some(),
+        })
     }
 
     async fn assembly_died(&self, id: &RunId, generation: Generation) -> Result<(), SweeperError> {

@@ -3,10 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 
 use fanfold_domain::{
-    GroupCount, GroupIndex, Plan, Run, RunId, RunState, Timestamp,
+    GroupCount, GroupIndex, Grouping, Run, RunId, RunState, Timestamp,
     message::{FoldMessage, Intake, InvalidMessage, encode},
+    pipeline::Depends,
 };
-use fanfold_lifecycle::{LifecycleError, fail, finish_if_full, give_up, read};
+use fanfold_lifecycle::{LifecycleError, fail, finish_if_full, follow_root, give_up, read};
 use fanfold_ports::{
     PortError, Ports, Queue,
     clusters::ClusterError,
@@ -168,27 +169,55 @@ impl Sweeper {
     }
 
     async fn progress(&self, run: &Run) -> Result<String, SweeperError> {
-        let Some(plan) = &run.plan else { return Ok(String::new()) };
-        let counts = self.counts(&StageId::of(run), groups(plan).collect()).await?;
-        let ended: usize = counts.iter().map(|(_, count)| count.ended()).sum();
-        Ok(format!(", {ended} of {} chunks ended", plan.grouping.chunks))
+        let mut progress = String::new();
+        for (place, stage) in run.pipeline.stages.iter().enumerate() {
+            let Some(grouping) = run.grouping_at(place) else { continue };
+            let counts = self.counts(&StageId::of(run, &stage.name), groups(grouping).collect()).await?;
+            let ended: usize = counts.iter().map(|(_, count)| count.ended()).sum();
+            let of = if place == 0 { String::new() } else { format!(" of stage {}", stage.name) };
+            progress += &format!(", {ended} of {} chunks{of} ended", grouping.chunks);
+        }
+        Ok(progress)
     }
 
-    /// Sends full groups that are not folded, and finishes the run if all are.
+    /// Has done again what follows from full groups, and from full roots.
     async fn fold_again(&self, run: &Run) -> Result<(), SweeperError> {
-        let (Some(plan), stage) = (&run.plan, StageId::of(run)) else { return Ok(()) };
-        let root = self.ports.ledger.root(&stage).await?;
-        if root.is_full(plan.grouping) {
-            return Ok(finish_if_full(&self.ports, &run.id, run.generation, &root).await?);
-        }
-        let unfolded = groups(plan).filter(|group| !root.folded.contains(group)).collect();
-        for (group, count) in self.counts(&stage, unfolded).await? {
-            if count.ended() == plan.grouping.size_of(group) {
-                let StageId { run, stage, generation } = stage.clone();
-                self.send(Queue::Folds, encode(&FoldMessage::Fold { run, stage, generation, group })).await?;
+        for (place, stage) in run.pipeline.stages.iter().enumerate() {
+            let (Some(grouping), id) = (run.grouping_at(place), StageId::of(run, &stage.name)) else {
+                continue;
+            };
+            let root = self.ports.ledger.root(&id).await?;
+            if root.is_full(grouping) {
+                if self.has_waiting(run, place).await? {
+                    follow_root(&self.ports, &run.id, run.generation, &stage.name, &root).await?;
+                }
+                continue;
+            }
+            let unfolded = groups(grouping).filter(|group| !root.folded.contains(group)).collect();
+            for (group, count) in self.counts(&id, unfolded).await? {
+                if count.ended() == grouping.size_of(group) {
+                    let StageId { run, stage, generation } = id.clone();
+                    self.send(Queue::Folds, encode(&FoldMessage::Fold { run, stage, generation, group }))
+                        .await?;
+                }
             }
         }
-        Ok(())
+        Ok(finish_if_full(&self.ports, run).await?)
+    }
+
+    /// Whether a stage that waits for all of the one at this place has not begun, as far as can be seen: none of its
+    /// chunks is done.
+    async fn has_waiting(&self, run: &Run, place: usize) -> Result<bool, SweeperError> {
+        for (reader, _) in run.pipeline.readers_of(place).filter(|(_, upstream)| upstream.by == Depends::All)
+        {
+            let Some(grouping) = run.grouping_at(reader) else { continue };
+            let id = StageId::of(run, &run.pipeline.stages[reader].name);
+            let counts = self.counts(&id, groups(grouping).collect()).await?;
+            if counts.iter().all(|(_, count)| count.done.is_empty()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The counters of these groups, in order.
@@ -214,6 +243,6 @@ fn outcome(failed: Vec<(RunId, SweeperError)>) -> Result<(), SweeperError> {
         .map_or(Ok(()), |(first, error)| Err(SweeperError::Some { count, first, source: Box::new(error) }))
 }
 
-fn groups(plan: &Plan) -> impl Iterator<Item = GroupIndex> {
-    (0..plan.grouping.groups()).map(GroupIndex)
+fn groups(grouping: Grouping) -> impl Iterator<Item = GroupIndex> {
+    (0..grouping.groups()).map(GroupIndex)
 }

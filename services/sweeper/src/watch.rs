@@ -97,8 +97,8 @@ impl Watcher {
         let (mut tasks, mut after) = (Vec::new(), None);
         loop {
             let page = self.ports.ledger.unfinished_runs(after.as_ref(), PAGE).await?;
-            let found: Vec<Option<Task>> =
-                stream::iter(&page).map(|run| self.task(&run.id)).buffered(AT_ONCE).try_collect().await?;
+            let found: Vec<Vec<Task>> =
+                stream::iter(&page).map(|run| self.tasks_of(&run.id)).buffered(AT_ONCE).try_collect().await?;
             tasks.extend(found.into_iter().flatten());
             if page.len() < PAGE {
                 return Ok(tasks);
@@ -107,17 +107,22 @@ impl Watcher {
         }
     }
 
-    /// A run with its launches, if it is under way on clusters.
-    async fn task(&self, id: &RunId) -> Result<Option<Task>, SweeperError> {
-        let Some(run) = self.ports.ledger.run(id, Freshness::Consistent).await? else { return Ok(None) };
-        let is_on_clusters = matches!(run.stage().run_on, RunOn::Eks(_));
-        let is_under_way = matches!(run.state, RunState::Planning | RunState::Running);
-        let Some(plan) = run.plan.as_ref().filter(|_| is_on_clusters && is_under_way) else {
-            return Ok(None);
+    /// The stages of a run that are on clusters, with their launches, if it is under way.
+    async fn tasks_of(&self, id: &RunId) -> Result<Vec<Task>, SweeperError> {
+        let Some(run) = self.ports.ledger.run(id, Freshness::Consistent).await? else {
+            return Ok(Vec::new());
         };
-        let (stage, grouping) = (StageId::of(&run), plan.grouping);
-        let launches = self.kube.fleet.launches(&stage).await?;
-        Ok(Some(Task { run, stage, grouping, launches }))
+        if !matches!(run.state, RunState::Planning | RunState::Running) {
+            return Ok(Vec::new());
+        }
+        let mut tasks = Vec::new();
+        for (place, stage) in run.pipeline.stages.iter().enumerate() {
+            let (RunOn::Eks(_), Some(grouping)) = (&stage.run_on, run.grouping_at(place)) else { continue };
+            let id = StageId::of(&run, &stage.name);
+            let launches = self.kube.fleet.launches(&id).await?;
+            tasks.push(Task { run: run.clone(), stage: id, grouping, launches });
+        }
+        Ok(tasks)
     }
 
     /// Asks every cluster for its Jobs, but those that are left out now. One that is about to lose what it was given
@@ -181,7 +186,7 @@ impl Watcher {
                 None => Ok(()),
             };
         };
-        let job_name = launch.job_name(&StageName::of(&task.run));
+        let job_name = launch.job_name(&StageName::of(&task.run, &task.stage.stage));
         match jobs.iter().find(|job| job.name == job_name) {
             Some(job) => self.look_at_job(task, launch, cluster, job).await,
             None if is_old(SETTLED_MS) => {

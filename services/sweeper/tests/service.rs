@@ -47,7 +47,7 @@ async fn now(world: &MemoryWorld, run: &Run) -> Run {
 async fn mark(world: &MemoryWorld, run: &Run, chunks: &[u32]) {
     let marks: Vec<_> =
         chunks.iter().map(|chunk| (ChunkIndex(*chunk), Mark::Done(Sums::default()))).collect();
-    world.ledger.mark(&StageId::of(run), GroupIndex(0), &marks).await.unwrap();
+    world.ledger.mark(&StageId::last_of(run), GroupIndex(0), &marks).await.unwrap();
 }
 
 fn folds(world: &MemoryWorld) -> Vec<FoldMessage> {
@@ -55,7 +55,7 @@ fn folds(world: &MemoryWorld) -> Vec<FoldMessage> {
 }
 
 fn fold(run: &Run) -> FoldMessage {
-    let StageId { run, stage, generation } = StageId::of(run);
+    let StageId { run, stage, generation } = StageId::last_of(run);
     FoldMessage::Fold { run, stage, generation, group: GroupIndex(0) }
 }
 
@@ -114,7 +114,7 @@ async fn a_full_group_that_nobody_folded_is_sent_again() {
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_groups_are_all_folded_is_completed() {
     let (world, sweeper, run) = world(RunState::Running).await;
-    world.ledger.mark_folded(&StageId::of(&run), GroupIndex(0), Sums::default()).await.unwrap();
+    world.ledger.mark_folded(&StageId::last_of(&run), GroupIndex(0), Sums::default()).await.unwrap();
     world.clock.sleep_ms(6 * MINUTE).await;
     sweeper.sweep(NEVER).await.unwrap();
     assert_eq!(now(&world, &run).await.state, RunState::Completing);
@@ -166,7 +166,7 @@ async fn a_completing_run_past_its_deadline_succeeds_if_its_output_is_there() {
 }
 
 fn completion(run: &Run) -> String {
-    let StageId { run, stage, generation } = StageId::of(run);
+    let StageId { run, stage, generation } = StageId::last_of(run);
     encode(&Completion { run, stage, generation, chunk: ChunkIndex(0), end: ChunkEnd::Done(Sums::default()) })
 }
 
@@ -193,7 +193,7 @@ async fn a_dead_completion_of_a_failed_run_still_counts_and_of_a_succeeded_one_d
 #[tokio::test]
 async fn a_dead_fold_fails_the_run_unless_its_group_is_folded() {
     let (world, sweeper, run) = world(RunState::Running).await;
-    let group = run.keys().group(GroupIndex(0));
+    let group = run.keys(&run.last_stage().name).group(GroupIndex(0));
     world.objects.insert("work", &group, "x");
     sweeper.handle_dead(DeadQueue::Folds, &encode(&fold(&run))).await.unwrap();
     assert_eq!(now(&world, &run).await.state, RunState::Running);
@@ -201,7 +201,7 @@ async fn a_dead_fold_fails_the_run_unless_its_group_is_folded() {
     sweeper.handle_dead(DeadQueue::Folds, &encode(&fold(&run))).await.unwrap();
     let run = now(&world, &run).await;
     assert_eq!(run.state, RunState::Failed);
-    assert!(run.reason.unwrap().contains("group 0 could not be folded"));
+    assert!(run.reason.unwrap().contains("group 0 of stage confirm could not be folded"));
 }
 
 #[tokio::test]

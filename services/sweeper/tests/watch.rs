@@ -73,7 +73,7 @@ impl Stack {
     }
 
     async fn create_job(&self, run: &Run, launch: &Launch, on: &str) -> String {
-        let name = launch.job_name(&StageName::of(run));
+        let name = launch.job_name(&StageName::of(run, &run.last_stage().name));
         let manifest = json!({
             "metadata": {
                 "name": name,
@@ -98,25 +98,29 @@ impl Stack {
     }
 
     async fn save(&self, launch: &Launch) {
-        let saved = self.world.fleet.save_launch(&StageId::of(&self.run), launch).await.unwrap();
+        let saved = self.world.fleet.save_launch(&StageId::last_of(&self.run), launch).await.unwrap();
         assert_eq!(saved, Saved::Now);
     }
 
     async fn launch(&self, index: u32) -> Launch {
-        let stage = StageId::of(&self.run);
+        let stage = StageId::last_of(&self.run);
         self.world.fleet.launch(&stage, LaunchIndex(index)).await.unwrap().unwrap()
     }
 
     async fn mark(&self, chunks: &[u32]) {
         for chunk in chunks {
             let mark = (ChunkIndex(*chunk), Mark::Done(Sums::default()));
-            self.world.ledger.mark(&StageId::of(&self.run), GroupIndex(chunk / 4), &[mark]).await.unwrap();
+            self.world
+                .ledger
+                .mark(&StageId::last_of(&self.run), GroupIndex(chunk / 4), &[mark])
+                .await
+                .unwrap();
         }
     }
 
     /// A chunk's part is there, and nobody told of it.
     async fn create_part(&self, chunk: u32) {
-        let keys = self.run.keys();
+        let keys = self.run.keys(&self.run.last_stage().name);
         let statistics = serde_json::to_vec(&Statistics { sums: Sums::default() }).unwrap();
         self.world.objects.insert("work", keys.statistics(ChunkIndex(chunk), "a"), statistics);
         let part = ObjectName::new("work", keys.part(ChunkIndex(chunk)));

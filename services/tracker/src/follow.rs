@@ -1,34 +1,236 @@
-//! What follows from ended chunks: pure.
+//! What follows from ended chunks: the chunks that may be sent now, the failures that others inherit, the groups that
+//! are full.
 
-use fanfold_domain::{ChunkIndex, GroupCount, GroupIndex, Grouping, Run, SCAN, Sums, pipeline::RunOn};
+use std::collections::BTreeMap;
 
-/// The chunks to be sent because these ended: for chunk i, chunk i + `window`. A function of i and not a
+use fanfold_domain::{
+    ChunkIndex, GroupCount, GroupIndex, Grouping, LaunchIndex, PLAN, Run, RunState, SCAN, Sums,
+    launch::Launching,
+    message::{ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, Intake, LaunchMessage, encode},
+    pipeline::{Depends, RunOn},
+};
+use fanfold_lifecycle::{fail, follow_root, sendable, window};
+use fanfold_ports::{PortError, Queue, ledger::StageId, queues::Outgoing};
+
+use crate::{
+    Tracker, TrackerError,
+    handler::{Received, grouping_of},
+};
+
+impl Tracker {
+    /// Does what follows from the end of these chunks. Returns whether that is done for good: in a run that
+    /// has ended nothing follows, and a redrive has a list of its own.
+    pub(crate) async fn follow(
+        &self,
+        run: &Run,
+        stage: &StageId,
+        group: GroupIndex,
+        count: &GroupCount,
+        ended: &[ChunkIndex],
+    ) -> Result<bool, TrackerError> {
+        if let Some(reason) = verdict(run, &stage.stage, &count.sums) {
+            let why = self.blame(stage, count).await?.map_or_else(String::new, |why| format!("{why}; "));
+            fail(&self.ports, &run.id, run.generation, &format!("{why}{reason}")).await?;
+            return Ok(false);
+        }
+        if !matches!(run.state, RunState::Planning | RunState::Running) {
+            return Ok(false);
+        }
+        let grouping = grouping_of(run, &stage.stage)?;
+        match run.pipeline.stage_index(&stage.stage) {
+            // An internal stage, done under the first one's settings.
+            None => {
+                let window = run.first_stage().max_concurrency;
+                self.send(run, &stage.stage, released(grouping, window, ended)).await?;
+            }
+            Some(place) => {
+                let opened = released(grouping, window(run, place), ended);
+                self.send_sendable(run, place, opened).await?;
+                // Before failures are passed on, which open windows: what is sent for those is not sent twice.
+                self.send_readers(run, place, count, ended).await?;
+                self.pass_on(run, place, count, ended).await?;
+            }
+        }
+        if count.ended() == grouping.size_of(group) {
+            self.follow_group(run, stage, group, count).await?;
+        }
+        Ok(true)
+    }
+
+    /// Fails what reads the parts of chunks that failed, and nothing else: each failed chunk fails its own line.
+    async fn pass_on(
+        &self,
+        run: &Run,
+        place: usize,
+        count: &GroupCount,
+        ended: &[ChunkIndex],
+    ) -> Result<(), TrackerError> {
+        let failed: Vec<ChunkIndex> =
+            ended.iter().copied().filter(|chunk| count.failed.contains(chunk)).collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let name = &run.pipeline.stages[place].name;
+        for (reader, upstream) in run.pipeline.readers_of(place) {
+            let stage = StageId::of(run, &run.pipeline.stages[reader].name);
+            let grouping = grouping_of(run, &stage.stage)?;
+            let mut groups: BTreeMap<GroupIndex, Vec<Received>> = BTreeMap::new();
+            for input in &failed {
+                let chunk = upstream.reader_of(*input);
+                let reason = format!("chunk {input} of stage {name}, which it reads, failed");
+                let StageId { run, stage, generation } = stage.clone();
+                let end = ChunkEnd::Failed(Failure::of_chunk(reason));
+                let completion = Completion { run, stage, generation, chunk, end };
+                groups.entry(grouping.group_of(chunk)).or_default().push((0, completion));
+            }
+            for (group, completions) in groups {
+                Box::pin(self.count_group(run, &stage, group, completions)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the chunks that read parts that are there now, where a stage need not wait for all of them.
+    async fn send_readers(
+        &self,
+        run: &Run,
+        place: usize,
+        count: &GroupCount,
+        ended: &[ChunkIndex],
+    ) -> Result<(), TrackerError> {
+        let done: Vec<ChunkIndex> =
+            ended.iter().copied().filter(|chunk| count.done.contains(chunk)).collect();
+        for (reader, upstream) in run.pipeline.readers_of(place) {
+            if upstream.by == Depends::NToN && run.pipeline.stages[reader].run_on == RunOn::Lambda {
+                self.send_sendable(run, reader, done.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_sendable(
+        &self,
+        run: &Run,
+        place: usize,
+        candidates: Vec<ChunkIndex>,
+    ) -> Result<(), TrackerError> {
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let chunks = sendable(&*self.ports.ledger, run, place, candidates).await?;
+        Ok(self.send(run, &run.pipeline.stages[place].name, chunks).await?)
+    }
+
+    async fn send(&self, run: &Run, stage: &str, chunks: Vec<ChunkIndex>) -> Result<(), PortError> {
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let message = |chunk| Outgoing::now(encode(&ChunkMessage::first(run, stage, chunk)));
+        self.ports.queues.send(Queue::Chunks, chunks.into_iter().map(message).collect()).await
+    }
+
+    /// Does what follows from a full group. One of the last stage is folded; so is one of another stage that has bad
+    /// records, which are listed in order; any other is marked in the root.
+    async fn follow_group(
+        &self,
+        run: &Run,
+        stage: &StageId,
+        group: GroupIndex,
+        count: &GroupCount,
+    ) -> Result<(), TrackerError> {
+        if let Some(place) = run.pipeline.stage_index(&stage.stage) {
+            self.launch_readers(run, place, group).await?;
+        }
+        let StageId { run: id, stage: name, generation } = stage.clone();
+        let is_internal = matches!(name.as_str(), SCAN | PLAN);
+        if !is_internal && (name == run.last_stage().name || count.sums.bad_records > 0) {
+            let fold = FoldMessage::Fold { run: id, stage: name, generation, group };
+            return Ok(self.ports.queues.send(Queue::Folds, vec![Outgoing::now(encode(&fold))]).await?);
+        }
+        let root = self.ports.ledger.mark_folded(stage, group, count.sums).await?;
+        if !is_internal {
+            return Ok(follow_root(&self.ports, &id, generation, &name, &root).await?);
+        }
+        if root.is_full(grouping_of(run, &name)?) {
+            // The splitter goes on with what was found.
+            let resume = vec![Outgoing::now(encode(&Intake::Resume { run: id }))];
+            self.ports.queues.send(Queue::Intake, resume).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the launches of stages on EKS that read this group index by index: those of which all that they read has
+    /// ended.
+    async fn launch_readers(&self, run: &Run, place: usize, group: GroupIndex) -> Result<(), TrackerError> {
+        for (reader, upstream) in run.pipeline.readers_of(place) {
+            let stage = &run.pipeline.stages[reader];
+            if upstream.by != Depends::NToN || stage.run_on == RunOn::Lambda {
+                continue;
+            }
+            let before = StageId::of(run, &run.pipeline.stages[place].name);
+            let grouping = grouping_of(run, &before.stage)?;
+            let launching = match Launching::of(grouping.chunks, stage.max_concurrency) {
+                Ok(launching) => launching,
+                Err(too_many) => {
+                    fail(&self.ports, &run.id, run.generation, &too_many.to_string()).await?;
+                    return Ok(());
+                }
+            };
+            let ended = grouping.chunks_of(group);
+            let mut messages = Vec::new();
+            for launch in launches_over(launching, &ended) {
+                let chunks = launching.chunks_of(launch);
+                if self.all_ended(&before, grouping, &chunks).await? {
+                    messages.push(Outgoing::now(encode(&LaunchMessage {
+                        run: run.id.clone(),
+                        stage: stage.name.clone(),
+                        generation: run.generation,
+                        launch,
+                        launch_generation: 0,
+                        chunks,
+                        waited: 0,
+                    })));
+                }
+            }
+            if !messages.is_empty() {
+                self.ports.queues.send(Queue::Launches, messages).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn all_ended(
+        &self,
+        stage: &StageId,
+        grouping: Grouping,
+        chunks: &fanfold_domain::ChunkSet,
+    ) -> Result<bool, PortError> {
+        let left = fanfold_lifecycle::unmarked(&*self.ports.ledger, stage, grouping, chunks).await?;
+        Ok(left.is_empty())
+    }
+}
+
+/// The launches that hold any of these chunks.
+fn launches_over(launching: Launching, chunks: &std::ops::Range<u32>) -> impl Iterator<Item = LaunchIndex> {
+    let size = launching.launch_chunks;
+    (chunks.start / size..chunks.end.div_ceil(size)).map(LaunchIndex)
+}
+
+/// The chunks whose window is opened because these ended: for chunk i, chunk i + `window`. A function of i and not a
 /// count, so that a repetition sends the same chunk again and nothing leaks.
-pub(crate) fn released(grouping: Grouping, window: u32, ended: &[ChunkIndex]) -> Vec<ChunkIndex> {
+fn released(grouping: Grouping, window: u32, ended: &[ChunkIndex]) -> Vec<ChunkIndex> {
     let next = ended.iter().filter_map(|chunk| chunk.0.checked_add(window));
     next.filter(|next| *next < grouping.chunks).map(ChunkIndex).collect()
 }
 
-/// The window of a stage. Of one on EKS all was launched at once: no end releases anything.
-pub(crate) fn window(run: &Run, stage: &str) -> u32 {
-    match run.stage().run_on {
-        RunOn::Eks(_) if stage != SCAN => u32::MAX,
-        _ => run.stage().max_concurrency,
+/// Why sums like these of a group end the run, if they do. No chunk of an internal stage may fail: nothing would know
+/// what there is to be done.
+fn verdict(run: &Run, stage: &str, sums: &Sums) -> Option<String> {
+    match stage {
+        SCAN => (sums.failed_chunks > 0).then(|| "the source could not be scanned".to_owned()),
+        PLAN => (sums.failed_chunks > 0).then(|| "the plan step gave no list".to_owned()),
+        _ => run.verdict(stage, sums),
     }
-}
-
-/// Whether a group with these counters is full: to be folded.
-pub(crate) fn is_full(grouping: Grouping, group: GroupIndex, count: &GroupCount) -> bool {
-    count.ended() == grouping.size_of(group)
-}
-
-/// Why sums like these of a group end the run, if they do. No chunk of a scan may fail: nothing would know where
-/// the records are.
-pub(crate) fn verdict(run: &Run, stage: &str, sums: &Sums) -> Option<String> {
-    if stage != SCAN {
-        return run.verdict(sums);
-    }
-    (sums.failed_chunks > 0).then(|| "the source could not be scanned".to_owned())
 }
 
 #[cfg(test)]
@@ -45,5 +247,13 @@ mod tests {
             sent.sort_unstable();
             assert_eq!(sent, all, "window {window}");
         }
+    }
+
+    #[test]
+    fn a_group_touches_the_launches_that_hold_its_chunks() {
+        let launching = Launching::of(100, 10).unwrap();
+        let size = launching.launch_chunks;
+        let over: Vec<u32> = launches_over(launching, &(size - 1..size + 1)).map(|launch| launch.0).collect();
+        assert_eq!(over, [0, 1]);
     }
 }

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use fanfold_domain::{
-    ChunkIndex, ChunkSet, GroupCount, GroupIndex, Grouping, Mark, Run, RunId, RunState, SCAN,
+    ChunkIndex, ChunkSet, GroupCount, GroupIndex, Grouping, Mark, Run, RunId,
     group::MAX_MARKS,
-    message::{
-        self, ChunkEnd, ChunkMessage, Completion, FoldMessage, Intake, InvalidMessage, LaunchMessage, encode,
-    },
+    message::{self, ChunkEnd, ChunkMessage, Completion, InvalidMessage, LaunchMessage},
 };
 use fanfold_engine::chunk::ends_or_failures;
 use fanfold_lifecycle::{LifecycleError, RunCache, fail, source_changed, unmarked};
@@ -15,11 +13,8 @@ use fanfold_ports::{
     PortError, Ports, Queue,
     ledger::{Marked, StageId},
     objects::UploadError,
-    queues::Outgoing,
 };
 use thiserror::Error;
-
-use crate::follow;
 
 /// The tracker and what it works with.
 pub struct Tracker {
@@ -60,7 +55,7 @@ pub enum TrackerError {
 }
 
 /// A completion, and which message it came in.
-type Received = (usize, Completion);
+pub(crate) type Received = (usize, Completion);
 
 /// Completions of one stage, ready to be counted.
 struct Prepared {
@@ -203,7 +198,7 @@ impl Tracker {
         Ok(Some(Prepared { run, groups, failed }))
     }
 
-    async fn count_group(
+    pub(crate) async fn count_group(
         &self,
         run: &Run,
         stage: &StageId,
@@ -266,60 +261,12 @@ impl Tracker {
         }
     }
 
-    /// Does what follows from the end of these chunks. Returns whether that is done for good: in a run that
-    /// has ended nothing follows, and a redrive has a list of its own.
-    async fn follow(
-        &self,
-        run: &Run,
-        stage: &StageId,
-        group: GroupIndex,
-        count: &GroupCount,
-        ended: &[ChunkIndex],
-    ) -> Result<bool, TrackerError> {
-        if let Some(reason) = follow::verdict(run, &stage.stage, &count.sums) {
-            let why = self.blame(stage, count).await?.map_or_else(String::new, |why| format!("{why}; "));
-            fail(&self.ports, &run.id, run.generation, &format!("{why}{reason}")).await?;
-            return Ok(false);
-        }
-        if !matches!(run.state, RunState::Planning | RunState::Running) {
-            return Ok(false);
-        }
-        let grouping = grouping_of(run, &stage.stage)?;
-        let released = follow::released(grouping, follow::window(run, &stage.stage), ended);
-        if !released.is_empty() {
-            let message = |chunk| Outgoing::now(encode(&ChunkMessage::first(run, &stage.stage, chunk)));
-            self.ports.queues.send(Queue::Chunks, released.into_iter().map(message).collect()).await?;
-        }
-        if follow::is_full(grouping, group, count) {
-            self.follow_group(run, stage, group, count).await?;
-        }
-        Ok(true)
-    }
-
-    /// Does what follows from a full group: it is folded; of a scan there is nothing to fold, and its last group
-    /// sends the splitter back to work.
-    async fn follow_group(
-        &self,
-        run: &Run,
-        stage: &StageId,
-        group: GroupIndex,
-        count: &GroupCount,
-    ) -> Result<(), TrackerError> {
-        let StageId { run: id, stage: name, generation } = stage.clone();
-        let (queue, body) = if name == SCAN {
-            let root = self.ports.ledger.mark_folded(stage, group, count.sums).await?;
-            if !root.is_full(grouping_of(run, &name)?) {
-                return Ok(());
-            }
-            (Queue::Intake, encode(&Intake::Resume { run: id }))
-        } else {
-            (Queue::Folds, encode(&FoldMessage::Fold { run: id, stage: name, generation, group }))
-        };
-        Ok(self.ports.queues.send(queue, vec![Outgoing::now(body)]).await?)
-    }
-
     /// The first failed chunk of a group with its reason, for a person to act on.
-    async fn blame(&self, stage: &StageId, count: &GroupCount) -> Result<Option<String>, PortError> {
+    pub(crate) async fn blame(
+        &self,
+        stage: &StageId,
+        count: &GroupCount,
+    ) -> Result<Option<String>, PortError> {
         let Some(chunk) = count.failed.first() else { return Ok(None) };
         let failures = self.ports.ledger.failures(stage, MOST_FAILURES).await?;
         let failure = failures.into_iter().find(|(failed, _)| failed == chunk);
@@ -335,7 +282,7 @@ fn stage_of(completion: &Completion) -> StageId {
     StageId { run: run.clone(), stage: stage.clone(), generation: *generation }
 }
 
-fn grouping_of(run: &Run, stage: &str) -> Result<Grouping, TrackerError> {
+pub(crate) fn grouping_of(run: &Run, stage: &str) -> Result<Grouping, TrackerError> {
     run.grouping_of(stage).ok_or_else(|| TrackerError::Unplanned(run.id.clone()))
 }
 

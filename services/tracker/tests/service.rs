@@ -42,7 +42,7 @@ async fn created(run: Run) -> (MemoryWorld, Tracker, Run) {
 }
 
 fn ended(run: &Run, chunk: u32, end: ChunkEnd) -> String {
-    let StageId { run, stage, generation } = StageId::of(run);
+    let StageId { run, stage, generation } = StageId::last_of(run);
     encode(&Completion { run, stage, generation, chunk: ChunkIndex(chunk), end })
 }
 
@@ -68,7 +68,7 @@ async fn now(world: &MemoryWorld, run: &Run) -> Run {
 }
 
 async fn counted(world: &MemoryWorld, run: &Run) -> Sums {
-    world.ledger.group(&StageId::of(run), GroupIndex(0)).await.unwrap().sums
+    world.ledger.group(&StageId::last_of(run), GroupIndex(0)).await.unwrap().sums
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_chunk_marked_and_not_handed_is_followed_again() {
     let (world, tracker, run) = running(4, 8).await;
     // Another tracker marked it and died.
     let mark = [(ChunkIndex(0), Mark::Done(SUMS))];
-    world.ledger.mark(&StageId::of(&run), GroupIndex(0), &mark).await.unwrap();
+    world.ledger.mark(&StageId::last_of(&run), GroupIndex(0), &mark).await.unwrap();
     assert!(tracker.handle(&[done(&run, 0)]).await.is_empty());
     assert_eq!((released(&world), counted(&world, &run).await), (vec![2], SUMS));
 }
@@ -219,7 +219,7 @@ async fn a_replaced_source_ends_the_run() {
 }
 
 fn chunk_message(run: &Run, chunk: u32) -> String {
-    let StageId { run, stage, generation } = StageId::of(run);
+    let StageId { run, stage, generation } = StageId::last_of(run);
     encode(&ChunkMessage { run, stage, generation, chunk: ChunkIndex(chunk), failed_tries: 0 })
 }
 
@@ -235,7 +235,7 @@ async fn a_dead_chunk_without_a_part_is_failed() {
 #[tokio::test]
 async fn a_dead_chunk_with_a_part_is_done() {
     let (world, tracker, run) = running(4, 8).await;
-    let keys = run.keys();
+    let keys = run.keys(&run.last_stage().name);
     let statistics = format!("{{\"sums\":{}}}", serde_json::to_string(&SUMS).unwrap());
     world.objects.insert("work", keys.statistics(ChunkIndex(1), "a"), statistics);
     let part = ObjectName::new("work", keys.part(ChunkIndex(1)));
@@ -249,7 +249,7 @@ async fn a_dead_chunk_with_a_part_is_done() {
 #[tokio::test]
 async fn a_dead_chunk_whose_statistics_are_gone_is_failed_and_not_tried_for_ever() {
     let (world, tracker, run) = running(4, 8).await;
-    world.objects.insert("work", run.keys().part(ChunkIndex(1)), "123456789");
+    world.objects.insert("work", run.keys(&run.last_stage().name).part(ChunkIndex(1)), "123456789");
     tracker.handle_dead(&chunk_message(&run, 1)).await.unwrap();
     assert_eq!(now(&world, &run).await.state, RunState::Failed);
 }

@@ -1,13 +1,15 @@
 //! From a message of the queue `chunks` to a completion.
 
-use std::fmt::Display;
+use std::{borrow::Cow, fmt::Display};
 
 use fanfold_domain::{
-    ByteRange, Chunk, ObjectName, Plan, Run, RunState, SCAN, Timestamp, key, manifest,
+    ByteRange, Chunk, ChunkIndex, ObjectName, PLAN, Plan, Run, RunState, SCAN, Sums, Timestamp, key,
+    manifest,
     message::{self, ChunkEnd, ChunkMessage, Completion, Failure, InvalidMessage, encode},
+    pipeline::{Retry, Stage},
 };
 use fanfold_engine::{
-    chunk::{Attempt, ChunkError, end_by_part, scan_sums},
+    chunk::{Attempt, ChunkError, Input, end_by_part, scan_sums},
     plan::{PlanError, scan_chunk},
     processor::Inherited,
 };
@@ -58,6 +60,14 @@ pub enum WorkerError {
     /// The run has no plan yet, though this chunk was sent after it was saved.
     #[error("run {0} is not planned")]
     Unplanned(fanfold_domain::RunId),
+    /// A stage that the run does not have.
+    #[error("run {run} has no stage {stage:?}")]
+    NoStage {
+        /// Which run.
+        run: fanfold_domain::RunId,
+        /// The stage that a message named.
+        stage: String,
+    },
 }
 
 /// What came of one attempt.
@@ -70,6 +80,8 @@ pub(crate) enum Tried {
     InVain {
         /// The run, as it was.
         run: Box<Run>,
+        /// What its stage says of further tries.
+        retry: Retry,
         /// What the attempt met with.
         error: String,
     },
@@ -86,7 +98,7 @@ impl Worker {
         match self.try_once(&message, function_ends_at).await? {
             Tried::Nothing => Ok(()),
             Tried::Ended(end) => self.complete(message, end).await,
-            Tried::InVain { run, error } => self.retry_or_fail(&run, message, &error).await,
+            Tried::InVain { run, retry, error } => self.retry_or_fail(&run, message, retry, &error).await,
         }
     }
 
@@ -103,21 +115,25 @@ impl Worker {
         if message.stage == SCAN {
             return self.scan(run, message, function_ends_at).await;
         }
-        let plan = run.plan.as_ref().ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?;
-        let chunk = match self.chunk(message).await {
-            Ok(chunk) => chunk,
-            Err(WorkerError::Manifest(ReadError::Missing(name))) => {
+        let stage = stage_of(&run, message)?;
+        let input = match self.input(&run, &stage, message).await {
+            Ok(input) => input,
+            Err(
+                WorkerError::Manifest(ReadError::Missing(name))
+                | WorkerError::Part(UploadError::Read(ReadError::Missing(name))),
+            ) => {
                 let reason =
                     format!("{name} does not exist: the work bucket must keep it until the run ends");
                 return Ok(Tried::Ended(self.part_or(&run, message, Failure::of_chunk(reason)).await?));
             }
             Err(error) => return Err(error),
         };
-        let attempt = self.attempt(&run, plan, chunk);
-        let attempted = match in_time(&*self.ports.clock, function_ends_at, run.stage(), attempt).await {
-            Ok(attempted) => attempted,
+        let attempt = self.attempt(&run, &stage, message.chunk, input);
+        let attempted = match in_time(&*self.ports.clock, function_ends_at, &stage, attempt).await {
+            Ok(attempted) => attempted?,
             Err(out_of_time) => {
-                return Ok(Tried::InVain { error: out_of_time.to_string(), run: Box::new(run) });
+                let error = out_of_time.to_string();
+                return Ok(Tried::InVain { error, retry: stage.retry, run: Box::new(run) });
             }
         };
         Ok(match attempted {
@@ -127,9 +143,21 @@ impl Worker {
             }
             Err(ChunkError::Permanent(failure)) => Tried::Ended(ChunkEnd::Failed(failure)),
             Err(error @ (ChunkError::Process(_) | ChunkError::Port(_))) => {
-                Tried::InVain { error: error.to_string(), run: Box::new(run) }
+                Tried::InVain { error: error.to_string(), retry: stage.retry, run: Box::new(run) }
             }
         })
+    }
+
+    /// What a chunk of a stage reads.
+    async fn input(&self, run: &Run, stage: &Stage, message: &ChunkMessage) -> Result<Input, WorkerError> {
+        if stage.name == PLAN {
+            return Ok(Input::of_plan_step(run));
+        }
+        if stage.upstream.is_some() {
+            let objects = &*self.ports.objects;
+            return Ok(Input::of_parts(objects, run, &self.work_bucket, stage, message.chunk).await?);
+        }
+        Ok(Input::of_first(run, &self.chunk(message).await?))
     }
 
     /// Does a chunk of the scan, or finds it done.
@@ -148,11 +176,14 @@ impl Worker {
         if let Some(end) = found {
             return Ok(Tried::Ended(end));
         }
+        let stage = run.first_stage();
         let scanned = scan_chunk(objects.clone(), &run, scan, &self.work_bucket, message.chunk);
-        let scanned = match in_time(&*self.ports.clock, function_ends_at, run.stage(), scanned).await {
+        let scanned = in_time(&*self.ports.clock, function_ends_at, stage, scanned).await;
+        let retry = stage.retry;
+        let scanned = match scanned {
             Ok(scanned) => scanned,
             Err(out_of_time) => {
-                return Ok(Tried::InVain { error: out_of_time.to_string(), run: Box::new(run) });
+                return Ok(Tried::InVain { error: out_of_time.to_string(), retry, run: Box::new(run) });
             }
         };
         Ok(match scanned {
@@ -160,28 +191,33 @@ impl Worker {
             Err(PlanError::SourceChanged(found)) => {
                 Tried::Ended(ChunkEnd::SourceChanged { found: found.to_string() })
             }
-            Err(error) => Tried::InVain { error: error.to_string(), run: Box::new(run) },
+            Err(error) => Tried::InVain { error: error.to_string(), retry, run: Box::new(run) },
         })
     }
 
     async fn attempt(
         &self,
         run: &Run,
-        plan: &Plan,
-        chunk: Chunk,
-    ) -> Result<fanfold_domain::Sums, ChunkError> {
+        stage: &Stage,
+        chunk: ChunkIndex,
+        input: Input,
+    ) -> Result<Result<Sums, ChunkError>, WorkerError> {
         let name = format!("{:016x}", self.ports.clock.random());
+        let unplanned = Plan::unplanned();
+        let plan = if stage.name == PLAN { Some(&unplanned) } else { run.plan.as_ref() };
         let attempt = Attempt {
             objects: &*self.ports.objects,
             run,
-            plan,
+            plan: plan.ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?,
+            stage,
             chunk,
+            input,
             work_bucket: &self.work_bucket,
             name: &name,
             inherited: &self.inherited,
             tables: Some(&self.ports.tables),
         };
-        attempt.run().await
+        Ok(attempt.run().await)
     }
 
     async fn chunk(&self, message: &ChunkMessage) -> Result<Chunk, WorkerError> {
@@ -197,11 +233,12 @@ impl Worker {
         &self,
         run: &Run,
         message: ChunkMessage,
+        retry: Retry,
         error: &dyn Display,
     ) -> Result<(), WorkerError> {
         let failed_tries = message.failed_tries + 1;
         tracing::warn!(run_id = %run.id, chunk = message.chunk.0, failed_tries, error = %error, "attempt failed");
-        match delay_s(run.stage().retry, failed_tries, self.ports.clock.random()) {
+        match delay_s(retry, failed_tries, self.ports.clock.random()) {
             Some(delay_s) => {
                 let again = ChunkMessage { failed_tries, ..message };
                 let again = Outgoing { body: encode(&again), delay_s };
@@ -234,6 +271,11 @@ impl Worker {
         let outgoing = vec![Outgoing::now(encode(&completion))];
         Ok(self.ports.queues.send(Queue::Completions, outgoing).await?)
     }
+}
+
+fn stage_of<'a>(run: &'a Run, message: &ChunkMessage) -> Result<Cow<'a, Stage>, WorkerError> {
+    let missing = || WorkerError::NoStage { run: run.id.clone(), stage: message.stage.clone() };
+    run.stage(&message.stage).ok_or_else(missing)
 }
 
 fn is_worked_on(state: RunState) -> bool {

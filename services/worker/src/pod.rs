@@ -103,10 +103,10 @@ impl Worker {
         let end = match self.try_once(&message, None).await? {
             Tried::Nothing => return Ok(PodEnd::Told),
             Tried::Ended(end) => end,
-            Tried::InVain { run, error } => {
+            Tried::InVain { run, retry, error } => {
                 let failed_tries = failed_tries + 1;
                 tracing::warn!(run_id = %run.id, chunk = chunk.0, failed_tries, error, "attempt failed");
-                if failed_tries < run.stage().retry.attempts {
+                if failed_tries < retry.attempts {
                     return Ok(PodEnd::TryAgain);
                 }
                 let failure = Failure::of_chunk(format!("{error} (after {failed_tries} tries)"));

@@ -52,7 +52,7 @@ fn worker(ports: Ports) -> Worker {
 }
 
 fn message(run: &Run, chunk: u32, failed_tries: u32) -> String {
-    let stage = run.stage().name.clone();
+    let stage = run.first_stage().name.clone();
     encode(&ChunkMessage {
         run: run.id.clone(),
         stage,
@@ -68,7 +68,7 @@ fn ends(world: &MemoryWorld) -> Vec<ChunkEnd> {
 }
 
 fn part(run: &Run, chunk: u32) -> ObjectName {
-    ObjectName::new("work", run.keys().part(ChunkIndex(chunk)))
+    ObjectName::new("work", run.keys(&run.last_stage().name).part(ChunkIndex(chunk)))
 }
 
 #[tokio::test]

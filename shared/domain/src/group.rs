@@ -89,6 +89,16 @@ impl Grouping {
         Ok(Self { chunks: count, group_chunks: by_bytes.max(by_count).min(MAX_GROUP_CHUNKS) })
     }
 
+    /// How the chunks of a stage are grouped that reads `fan_in` parts of this one in each of its chunks. With a
+    /// fan-in of 1 the same indexes are grouped alike.
+    #[must_use]
+    pub fn aggregated(self, fan_in: u32) -> Self {
+        let chunks = self.chunks.div_ceil(fan_in);
+        let by_bytes = 1 << (self.group_chunks / fan_in).max(1).ilog2();
+        let by_count = chunks.div_ceil(MAX_GROUPS).next_power_of_two();
+        Self { chunks, group_chunks: by_bytes.max(by_count) }
+    }
+
     /// Number of groups.
     pub fn groups(self) -> u32 {
         self.chunks.div_ceil(self.group_chunks)

@@ -16,6 +16,11 @@ pub fn manifest(run: &RunId) -> String {
     format!("runs/{run}/manifest.jsonl")
 }
 
+/// The list of objects that the run reads: one for all generations.
+pub fn list(run: &RunId) -> String {
+    format!("runs/{run}/list.jsonl")
+}
+
 impl StageKeys {
     /// The keys of `stage` of `run` in `generation`.
     pub fn new(run: &RunId, stage: &str, generation: Generation) -> Self {

@@ -202,9 +202,9 @@ pub struct StageName<'a> {
 }
 
 impl<'a> StageName<'a> {
-    /// The stage of a run in its present generation.
-    pub fn of(run: &'a Run) -> Self {
-        Self { run: &run.id, stage: &run.stage().name, generation: run.generation }
+    /// A stage of a run in its present generation.
+    pub fn of(run: &'a Run, stage: &'a str) -> Self {
+        Self { run: &run.id, stage, generation: run.generation }
     }
 }
 

@@ -32,5 +32,5 @@ pub use outage::Outage;
 pub use ownership::{Newest, Ownership, Taking};
 pub use range::ByteRange;
 pub use run::{LineEnd, Plan, Run, RunState, Timestamp};
-pub use scan::{SCAN, Scan};
+pub use scan::{PLAN, SCAN, Scan};
 pub use stamp::{Stamp, Standing};

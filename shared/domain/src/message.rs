@@ -212,6 +212,15 @@ pub enum Intake {
         /// Which run.
         run: RunId,
     },
+    /// All that a stage waits for has ended: its chunks are to be sent.
+    Stage {
+        /// Whose stage.
+        run: RunId,
+        /// Of which generation.
+        generation: Generation,
+        /// The stage's place in the pipeline's list.
+        stage: usize,
+    },
 }
 
 /// What S3's event says of an upload.
@@ -234,8 +243,9 @@ pub struct Upload {
 pub struct Submission {
     /// The pipeline's name.
     pub pipeline: String,
-    /// The source.
-    pub object: ObjectName,
+    /// The source, where the pipeline reads an object; of one that lists objects a prefix, else the pipeline's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectName>,
     /// The version wanted, else the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,

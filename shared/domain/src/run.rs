@@ -1,13 +1,15 @@
 //! A run: what it is of, what it was pinned to, and the states it may be in.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    ByteRange, ChunkIndex, Epoch, Generation, Grouping, ObjectName, RunId, SCAN, Scan, Sequencer, SourcePin,
-    Sums, key::StageKeys, pipeline::Pipeline,
+    ByteRange, ChunkIndex, Epoch, Generation, Grouping, ObjectName, PLAN, RunId, SCAN, Scan, Sequencer,
+    SourcePin, Sums,
+    key::StageKeys,
+    pipeline::{Pipeline, Stage},
 };
 
 /// A moment: milliseconds since 1970-01-01 UTC.
@@ -123,6 +125,14 @@ pub struct Plan {
     pub line_end: LineEnd,
 }
 
+impl Plan {
+    /// What is known before there is a plan, for the plan step: nothing.
+    pub fn unplanned() -> Self {
+        let grouping = Grouping { chunks: 1, group_chunks: 1 };
+        Self { grouping, preamble: ByteRange::new(0, 0), header: None, line_end: LineEnd::Lf }
+    }
+}
+
 /// One execution of a pipeline on one source: the run's item in the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -151,6 +161,10 @@ pub struct Run {
     /// How its source is scanned by workers, where planning found it too large to be scanned at once.
     #[serde(default)]
     pub scan: Option<Scan>,
+    /// The list that the run reads in place of its source, once it was made: of the objects under a prefix, or what the
+    /// plan step wrote.
+    #[serde(default)]
+    pub list: Option<SourcePin>,
     /// What planning found, once it has.
     pub plan: Option<Plan>,
     /// The run that owned the output before this one, if any did.
@@ -201,21 +215,52 @@ impl Run {
         Ok(Self { state: to, updated_at: now, ..self.clone() })
     }
 
-    /// The one stage of the run.
+    /// What the first stage reads: the source, or the list that stands for it.
+    pub fn input(&self) -> &SourcePin {
+        self.list.as_ref().unwrap_or(&self.source)
+    }
+
+    /// The stage that reads the source.
     ///
     /// # Panics
-    /// Never for a pipeline that was parsed: it has exactly one stage.
-    pub fn stage(&self) -> &crate::pipeline::Stage {
+    /// Never for a pipeline that was parsed: it has at least one stage.
+    pub fn first_stage(&self) -> &Stage {
         self.pipeline.stages.first().expect("a parsed pipeline has a stage")
     }
 
-    /// How many chunks and groups a stage has, the internal stage [`SCAN`] included; none before it is known.
-    pub fn grouping_of(&self, stage: &str) -> Option<Grouping> {
-        if stage == SCAN {
-            self.scan.as_ref().map(|scan| scan.grouping)
-        } else {
-            self.plan.as_ref().map(|plan| plan.grouping)
+    /// The stage whose parts become the output.
+    ///
+    /// # Panics
+    /// Never for a pipeline that was parsed: it has at least one stage.
+    pub fn last_stage(&self) -> &Stage {
+        self.pipeline.stages.last().expect("a parsed pipeline has a stage")
+    }
+
+    /// A stage by its name. The scan is done under the first one's settings, and the plan step under its own.
+    pub fn stage(&self, name: &str) -> Option<Cow<'_, Stage>> {
+        match name {
+            SCAN => Some(Cow::Borrowed(self.first_stage())),
+            PLAN => self.pipeline.plan.as_ref().map(|step| Cow::Owned(step.stage())),
+            _ => self.pipeline.stages.iter().find(|stage| stage.name == name).map(Cow::Borrowed),
         }
+    }
+
+    /// How many chunks and groups a stage has, the internal ones included; none before it is known, and of a name
+    /// that no stage has.
+    pub fn grouping_of(&self, stage: &str) -> Option<Grouping> {
+        match stage {
+            SCAN => self.scan.as_ref().map(|scan| scan.grouping),
+            PLAN => self.pipeline.plan.as_ref().map(|_| Grouping { chunks: 1, group_chunks: 1 }),
+            _ => self.grouping_at(self.pipeline.stage_index(stage)?),
+        }
+    }
+
+    /// How many chunks and groups the stage has at this place in the list; none before it is known.
+    pub fn grouping_at(&self, stage: usize) -> Option<Grouping> {
+        let Some(upstream) = self.pipeline.stages.get(stage)?.upstream else {
+            return self.plan.as_ref().map(|plan| plan.grouping);
+        };
+        Some(self.grouping_at(upstream.stage)?.aggregated(upstream.fan_in))
     }
 
     /// The key of what the scan of a chunk found.
@@ -223,14 +268,14 @@ impl Run {
         StageKeys::new(&self.id, SCAN, self.generation).part(chunk)
     }
 
-    /// The keys of the run's objects in its present generation.
-    pub fn keys(&self) -> StageKeys {
-        StageKeys::new(&self.id, &self.stage().name, self.generation)
+    /// The keys of the objects of a stage in the run's present generation.
+    pub fn keys(&self, stage: &str) -> StageKeys {
+        StageKeys::new(&self.id, stage, self.generation)
     }
 
-    /// Why sums like these end the run as failed, if they do. Sums only grow, so this may be asked of the
-    /// sums of some groups as well as of all.
-    pub fn verdict(&self, sums: &Sums) -> Option<String> {
+    /// Why sums like these of one stage end the run as failed, if they do. Sums only grow, so this may be asked of
+    /// the sums of some groups as well as of all.
+    pub fn verdict(&self, stage: &str, sums: &Sums) -> Option<String> {
         let on_error = &self.pipeline.on_error;
         if sums.bad_records > on_error.max_bad_records {
             return Some(format!(
@@ -238,13 +283,28 @@ impl Run {
                 sums.bad_records, sums.records, on_error.max_bad_records, self.errors
             ));
         }
-        let chunks = self.plan.as_ref().map_or(0, |plan| u64::from(plan.grouping.chunks));
+        let chunks = self.grouping_of(stage).map_or(0, |grouping| u64::from(grouping.chunks));
         (!on_error.tolerate_failed_chunks.permits(sums.failed_chunks, chunks)).then(|| {
             format!(
                 "{} of {chunks} chunks failed, more than on_error.tolerate_failed_chunks allows",
                 sums.failed_chunks
             )
         })
+    }
+
+    /// The sums of the run from the final ones of its stages, in the pipeline's order: what the first read, what the
+    /// last wrote, the bad records of all. A chunk that failed fails what reads it, so that the most of any stage
+    /// are all that failed.
+    pub fn total(stages: &[Sums]) -> Sums {
+        let (first, last) = (stages.first().copied(), stages.last().copied());
+        let first = first.unwrap_or_default();
+        Sums {
+            records: first.records,
+            bytes_in: first.bytes_in,
+            bytes_out: last.unwrap_or_default().bytes_out,
+            bad_records: stages.iter().map(|sums| sums.bad_records).sum(),
+            failed_chunks: stages.iter().map(|sums| sums.failed_chunks).max().unwrap_or(0),
+        }
     }
 }
 

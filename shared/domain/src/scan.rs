@@ -7,6 +7,10 @@ use crate::{ByteRange, ChunkIndex, Grouping, group::TooManyChunks};
 /// The name of the stage; no stage of a pipeline may have it.
 pub const SCAN: &str = "scan";
 
+/// The name of the internal stage of one chunk in which a pipeline's plan step runs; no stage of a pipeline may have
+/// it.
+pub const PLAN: &str = "plan";
+
 /// How a source's data are divided for its scan. Chunks of the scan are as all others, but that they end
 /// anywhere; none is tolerated to fail, and none is folded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

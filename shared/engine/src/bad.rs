@@ -1,6 +1,6 @@
 //! Bad records: how they are listed, and how the lists of chunks become the list of a run.
 
-use fanfold_domain::{ByteRange, ObjectName};
+use fanfold_domain::{ByteRange, ChunkIndex, ObjectName};
 use fanfold_ports::{
     Fault, Objects, PortError,
     objects::{ByteStream, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError},
@@ -19,19 +19,32 @@ pub struct BadRecord {
     /// Its number, from 1: in the chunk, then in the group, at last in the source. None where a chunk before
     /// it failed, so that its count is not known.
     pub record: Option<u64>,
-    /// Where it starts, in bytes from the source's first byte.
+    /// Where it starts, in bytes from the source's first byte; of a later stage's record, from the first byte that its
+    /// chunk reads.
     pub offset: u64,
     /// What is wrong with it.
     pub reason: String,
     /// Its first bytes, at most [`MAX_TEXT_BYTES`]; what is no UTF-8 is replaced.
     pub text: String,
+    /// Where it was met, if that was behind the first stage.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Place>,
+}
+
+/// A chunk of a stage behind the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The stage's name.
+    pub stage: String,
+    /// Which of its chunks.
+    pub chunk: ChunkIndex,
 }
 
 impl BadRecord {
     /// Describes a bad record of which `bytes` are in view.
     pub fn new(record: u64, offset: u64, reason: impl Into<String>, bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_TEXT_BYTES)]).into_owned();
-        Self { record: Some(record), offset, reason: reason.into(), text }
+        Self { record: Some(record), offset, reason: reason.into(), text, at: None }
     }
 }
 

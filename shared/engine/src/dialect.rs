@@ -7,8 +7,8 @@ use fanfold_records::Dialect;
 pub fn of(source: &Source) -> Dialect {
     match source.format {
         Format::Csv { delimiter, quote, .. } => Dialect::Csv { delimiter, quote },
-        Format::Lines => Dialect::Lines,
-        Format::Jsonl => Dialect::Jsonl,
+        Format::Lines | Format::Ids(_) => Dialect::Lines,
+        Format::Jsonl | Format::Objects | Format::Items => Dialect::Jsonl,
         Format::Fixed { length_bytes } => Dialect::Fixed { length: length_bytes },
     }
 }

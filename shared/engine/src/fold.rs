@@ -1,9 +1,11 @@
-//! Folding: a full group's parts, in order, become one immutable group object.
+//! Folding: a full group's parts, in order, become one immutable group object, and its bad records one list. Of a
+//! stage that others read only the list is made: they read its parts.
 
 use bytes::Bytes;
 use fanfold_domain::{
-    ChunkIndex, GroupCount, GroupIndex, ObjectName, Plan, Run, Sums,
-    pipeline::{MergeHeader, Process},
+    ChunkIndex, GroupCount, GroupIndex, Grouping, ObjectName, Plan, Run, Sums,
+    key::StageKeys,
+    pipeline::{MergeHeader, Process, Stage},
 };
 use fanfold_ports::{
     Fault, Objects, PortError,
@@ -30,6 +32,10 @@ pub struct Fold<'a> {
     pub run: &'a Run,
     /// What planning found.
     pub plan: &'a Plan,
+    /// The stage.
+    pub stage: &'a Stage,
+    /// Its chunks and groups.
+    pub grouping: Grouping,
     /// The bucket of parts and groups.
     pub work_bucket: &'a str,
     /// Which group.
@@ -45,7 +51,13 @@ impl Fold<'_> {
     /// # Errors
     /// A part is missing or of another size than was counted, or a read or write failed.
     pub async fn run(&self) -> Result<Sums, UploadError> {
-        let object = self.work(self.run.keys().group(self.group));
+        if self.stage.name != self.run.last_stage().name {
+            if self.count.sums.bad_records > 0 {
+                self.fold_bad_records(&self.parts().await?).await?;
+            }
+            return Ok(self.count.sums);
+        }
+        let object = self.work(self.keys().group(self.group));
         if let Some(head) = self.objects.head(&object, None).await? {
             return Ok(self.sums(head.size_bytes));
         }
@@ -60,11 +72,15 @@ impl Fold<'_> {
             self.fold_bad_records(&parts).await?;
         }
         let header = if self.group.0 == 0 { self.header().await? } else { Bytes::new() };
-        let name = |chunk| self.work(self.run.keys().part(chunk));
+        let name = |chunk| self.work(self.keys().part(chunk));
         let objects = parts.into_iter().map(|(chunk, head)| Source::Object { name: name(chunk), head });
         let sources: Vec<Source> = std::iter::once(Source::Inline(header)).chain(objects).collect();
         self.create(&object, &sources).await?;
         Ok(self.sums(expected(&sources).size_bytes))
+    }
+
+    fn keys(&self) -> StageKeys {
+        self.run.keys(&self.stage.name)
     }
 
     fn work(&self, key: String) -> ObjectName {
@@ -77,7 +93,7 @@ impl Fold<'_> {
 
     async fn parts(&self) -> Result<Vec<(ChunkIndex, ObjectHead)>, UploadError> {
         let look = async |chunk: ChunkIndex| {
-            let name = self.work(self.run.keys().part(chunk));
+            let name = self.work(self.keys().part(chunk));
             match self.objects.head(&name, None).await? {
                 Some(head) => Ok((chunk, head)),
                 None => Err(UploadError::Read(ReadError::Missing(name))),
@@ -89,14 +105,15 @@ impl Fold<'_> {
 
     /// What the output begins with.
     async fn header(&self) -> Result<Bytes, UploadError> {
-        let copies_mark = self.run.stage().process == Process::Copy && !self.run.pipeline.source.has_header();
+        let copies = matches!(&self.run.pipeline.stages[..], [stage] if stage.process == Process::Copy);
+        let copies_mark = copies && !self.run.pipeline.source.has_header();
         Ok(match &self.run.pipeline.merge.header {
             // `copy` gives back all bytes, a byte order mark included.
             MergeHeader::None if !copies_mark => Bytes::new(),
             MergeHeader::Literal(line) => Bytes::from(format!("{line}\n")),
             _ if self.plan.preamble.is_empty() => Bytes::new(),
             MergeHeader::None | MergeHeader::Input => {
-                let source = &self.run.source;
+                let source = self.run.input();
                 let pin = Pin::from(source);
                 let stream = self.objects.read(&source.object, &pin, self.plan.preamble).await?;
                 let pieces: Vec<Bytes> = stream.try_collect().await?;
@@ -139,17 +156,19 @@ impl Fold<'_> {
 
     /// Puts the lists of the group's chunks together, numbered from the group's first record.
     async fn fold_bad_records(&self, parts: &[(ChunkIndex, ObjectHead)]) -> Result<(), UploadError> {
-        let keys = self.run.keys();
+        let keys = self.keys();
         let object = self.work(keys.group_bad_records(self.group));
         let mut list = BadRecords::new(self.objects, object.clone(), Metadata::new());
         let mut before = Some(0);
         let mut parts = parts.iter().peekable();
-        for chunk in self.plan.grouping.chunks_of(self.group).map(ChunkIndex) {
+        for chunk in self.grouping.chunks_of(self.group).map(ChunkIndex) {
             let Some((_, head)) = parts.next_if(|(done, _)| *done == chunk) else {
                 before = None; // it failed: nobody knows how many records it has
                 continue;
             };
-            let statistics = statistics_of(self.objects, self.run, self.work_bucket, chunk, head).await?;
+            let statistics =
+                statistics_of(self.objects, self.run, self.work_bucket, &self.stage.name, chunk, head)
+                    .await?;
             if statistics.sums.bad_records > 0 {
                 let attempt = head.metadata.get(crate::chunk::ATTEMPT).map_or("", String::as_str);
                 let name = self.work(keys.bad_records(chunk, attempt));

@@ -51,7 +51,7 @@ pub async fn assemble(
     counted: &Sums,
     upload: Upload,
 ) -> Result<Assembled, UploadError> {
-    let keys = run.keys();
+    let keys = run.keys(&run.last_stage().name);
     let look = async |group: u32| {
         let name = ObjectName::new(work_bucket, keys.group(GroupIndex(group)));
         match objects.head(&name, None).await? {
@@ -81,9 +81,9 @@ pub struct ListUpload {
     pub condition: Condition,
 }
 
-/// Writes the bad records of the groups that have any, in order, as the run's list.
+/// Writes the bad records of the groups that have any, stage by stage and in order, as the run's list.
 ///
-/// `groups` are the sums of all groups, in order; a number is known while no chunk before it failed.
+/// `stages` are the sums of all groups of each stage, in order; a number is known while no chunk before it failed.
 ///
 /// # Errors
 /// A read or write failed.
@@ -91,24 +91,43 @@ pub async fn write_bad_records(
     objects: &dyn Objects,
     run: &Run,
     work_bucket: &str,
-    groups: &[Sums],
+    stages: &[Vec<Sums>],
     to: ListUpload,
 ) -> Result<Written, UploadError> {
-    let keys = run.keys();
     let mut list = BadRecords::into_upload(objects, to.upload);
-    let mut before = Some(0);
-    for (group, sums) in (0..).map(GroupIndex).zip(groups) {
-        if sums.bad_records > 0 {
-            let name = ObjectName::new(work_bucket, keys.group_bad_records(group));
-            append(objects, &name, before, &mut list).await?;
+    for (stage, groups) in run.pipeline.stages.iter().zip(stages) {
+        let keys = run.keys(&stage.name);
+        let mut before = Some(0);
+        for (group, sums) in (0..).map(GroupIndex).zip(groups) {
+            if sums.bad_records > 0 {
+                let name = ObjectName::new(work_bucket, keys.group_bad_records(group));
+                append(objects, &name, before, &mut list).await?;
+            }
+            before = before.filter(|_| sums.failed_chunks == 0).map(|before| before + sums.records);
         }
-        before = before.filter(|_| sums.failed_chunks == 0).map(|before| before + sums.records);
     }
     list.into_writer().create(to.condition).await
 }
 
+/// What is known of a stage of a run that failed.
+#[derive(Debug, Clone, Default)]
+pub struct StageReport {
+    /// The counters of its first groups, in order.
+    pub groups: Vec<GroupCount>,
+    /// Why chunks of it failed.
+    pub failures: Vec<(ChunkIndex, Failure)>,
+}
+
+impl StageReport {
+    /// Whether any bad record is known.
+    pub fn has_bad_records(&self) -> bool {
+        self.groups.iter().any(|count| count.sums.bad_records > 0)
+            || self.failures.iter().any(|(_, failure)| failure.bad_records.is_some())
+    }
+}
+
 /// Writes the bad records of a run that failed, as [`write_bad_records`] does: those of the chunks that are done,
-/// and those that chunks had when they failed for them. `groups` are the counters of the first groups, in order.
+/// and those that chunks had when they failed for them.
 ///
 /// # Errors
 /// A read or write failed.
@@ -116,24 +135,40 @@ pub async fn report_bad_records(
     objects: &dyn Objects,
     run: &Run,
     work_bucket: &str,
-    grouping: Grouping,
-    groups: &[GroupCount],
-    failures: &[(ChunkIndex, Failure)],
+    stages: &[StageReport],
     to: ListUpload,
 ) -> Result<Written, UploadError> {
-    let keys = run.keys();
     let mut list = BadRecords::into_upload(objects, to.upload);
+    for (place, report) in stages.iter().enumerate() {
+        if let Some(grouping) = run.grouping_at(place) {
+            let stage = &run.pipeline.stages[place].name;
+            report_stage(objects, run, work_bucket, stage, grouping, report, &mut list).await?;
+        }
+    }
+    list.into_writer().create(to.condition).await
+}
+
+async fn report_stage(
+    objects: &dyn Objects,
+    run: &Run,
+    work_bucket: &str,
+    stage: &str,
+    grouping: Grouping,
+    report: &StageReport,
+    list: &mut BadRecords<'_>,
+) -> Result<(), UploadError> {
+    let keys = run.keys(stage);
     let mut before = Some(0);
-    for (group, count) in (0..).map(GroupIndex).zip(groups) {
+    for (group, count) in (0..).map(GroupIndex).zip(&report.groups) {
         if count.sums.bad_records == 0 && count.ended() == grouping.size_of(group) && count.failed.is_empty()
         {
             before = before.map(|before| before + count.sums.records);
             continue;
         }
         for chunk in grouping.chunks_of(group).map(ChunkIndex) {
-            let failed = failures.iter().find(|(failed, _)| *failed == chunk);
+            let failed = report.failures.iter().find(|(failed, _)| *failed == chunk);
             if let Some(key) = failed.and_then(|(_, failure)| failure.bad_records.as_ref()) {
-                append(objects, &ObjectName::new(work_bucket, key), before, &mut list).await?;
+                append(objects, &ObjectName::new(work_bucket, key), before, list).await?;
             }
             let part = ObjectName::new(work_bucket, keys.part(chunk));
             let head = if count.done.contains(&chunk) { objects.head(&part, None).await? } else { None };
@@ -141,14 +176,14 @@ pub async fn report_bad_records(
                 before = None;
                 continue;
             };
-            let sums = statistics_of(objects, run, work_bucket, chunk, &head).await?.sums;
+            let sums = statistics_of(objects, run, work_bucket, stage, chunk, &head).await?.sums;
             if sums.bad_records > 0 {
                 let attempt = head.metadata.get(ATTEMPT).map_or("", String::as_str);
                 let name = ObjectName::new(work_bucket, keys.bad_records(chunk, attempt));
-                append(objects, &name, before, &mut list).await?;
+                append(objects, &name, before, list).await?;
             }
             before = before.map(|before| before + sums.records);
         }
     }
-    list.into_writer().create(to.condition).await
+    Ok(())
 }

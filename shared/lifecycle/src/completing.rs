@@ -1,46 +1,24 @@
 //! Into `completing`, and out of it.
 
 use fanfold_domain::{
-    Generation, RootCount, Run, RunId, RunState, Stamp, Standing,
+    Run, RunId, RunState, Stamp, Standing, Sums,
     message::{FoldMessage, encode, truncate},
+    pipeline::Stage,
 };
 use fanfold_ports::{Ports, Queue, ledger::Saved, objects::Upload, queues::Outgoing};
 
 use crate::{LifecycleError, TRIES, changed_all_the_time, ending::send_report, fail, read, supersede};
 
-/// Once all groups are folded: fails the run if its sums are out of bounds, else makes it `completing` and
-/// sends the assembly. Does nothing while groups are missing, and nothing in `planning`: the splitter asks
-/// again when all chunks are sent.
-///
-/// # Errors
-/// A read or write failed.
-pub async fn finish_if_full(
-    ports: &Ports,
-    id: &RunId,
-    generation: Generation,
-    root: &RootCount,
-) -> Result<(), LifecycleError> {
-    let run = read(&*ports.ledger, id).await?;
-    let is_full = run.plan.as_ref().is_some_and(|plan| root.is_full(plan.grouping));
-    if !is_full || run.generation != generation {
-        return Ok(());
-    }
-    match run.state {
-        RunState::Running => finish(ports, &run, root).await,
-        RunState::Completing => send_assembly(ports, &run).await,
-        _ => Ok(()),
-    }
-}
-
-async fn finish(ports: &Ports, run: &Run, root: &RootCount) -> Result<(), LifecycleError> {
+/// Makes a running run `completing`, whose stages have these final sums, or fails it for them.
+pub(crate) async fn finish(ports: &Ports, run: &Run, stages: &[Sums]) -> Result<(), LifecycleError> {
     let mut run = run.clone();
+    let sums = Run::total(stages);
     for _ in 0..TRIES {
-        if let Some(reason) = run.verdict(&root.sums) {
+        if let Some(reason) = final_verdict(&run, stages, &sums) {
             fail(ports, &run.id, run.generation, &reason).await?;
             return Ok(());
         }
-        let completing =
-            Run { sums: Some(root.sums), ..run.advanced(RunState::Completing, ports.clock.now())? };
+        let completing = Run { sums: Some(sums), ..run.advanced(RunState::Completing, ports.clock.now())? };
         if ports.ledger.save_run_as_owner(&completing).await? == Saved::Now {
             tracing::info!(run_id = %run.id, state = %completing.state, "all groups are folded");
             return send_assembly(ports, &run).await;
@@ -62,7 +40,15 @@ async fn finish(ports: &Ports, run: &Run, root: &RootCount) -> Result<(), Lifecy
     Err(changed_all_the_time(&run.id).into())
 }
 
-async fn send_assembly(ports: &Ports, run: &Run) -> Result<(), LifecycleError> {
+/// Each stage's chunks are judged by themselves, bad records all together.
+fn final_verdict(run: &Run, stages: &[Sums], total: &Sums) -> Option<String> {
+    let of_stage = |(stage, sums): (&Stage, &Sums)| run.verdict(&stage.name, sums);
+    let all = Sums { failed_chunks: 0, ..*total };
+    let last = &run.last_stage().name;
+    run.pipeline.stages.iter().zip(stages).find_map(of_stage).or_else(|| run.verdict(last, &all))
+}
+
+pub(crate) async fn send_assembly(ports: &Ports, run: &Run) -> Result<(), LifecycleError> {
     let message = FoldMessage::Assemble { run: run.id.clone(), generation: run.generation };
     Ok(ports.queues.send(Queue::Folds, vec![Outgoing::now(encode(&message))]).await?)
 }

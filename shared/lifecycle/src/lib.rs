@@ -12,6 +12,7 @@ mod completing;
 mod ending;
 mod fence;
 mod marked;
+mod stages;
 
 use fanfold_domain::{Run, RunId, run::ForbiddenTransition};
 use fanfold_ports::{
@@ -21,10 +22,11 @@ use fanfold_ports::{
 use thiserror::Error;
 
 pub use cache::RunCache;
-pub use completing::{finish_if_full, give_up, succeed};
+pub use completing::{give_up, succeed};
 pub use ending::{fail, source_changed, supersede};
 pub use fence::fence_formers;
 pub use marked::unmarked;
+pub use stages::{finish_if_full, first_window, follow_root, sendable, window};
 
 /// Why an arrow was not drawn.
 #[derive(Debug, Error)]

@@ -29,14 +29,24 @@ pub struct StageId {
 }
 
 impl StageId {
-    /// The stage of `run` in its present generation.
-    pub fn of(run: &Run) -> Self {
-        Self { run: run.id.clone(), stage: run.stage().name.clone(), generation: run.generation }
+    /// A stage of `run` in its present generation, by its name.
+    pub fn of(run: &Run, stage: &str) -> Self {
+        Self { run: run.id.clone(), stage: stage.to_owned(), generation: run.generation }
+    }
+
+    /// The stage of `run` that reads the source.
+    pub fn first_of(run: &Run) -> Self {
+        Self::of(run, &run.first_stage().name)
+    }
+
+    /// The stage of `run` whose parts become the output.
+    pub fn last_of(run: &Run) -> Self {
+        Self::of(run, &run.last_stage().name)
     }
 
     /// The internal stage that scans the source of `run`.
     pub fn scan_of(run: &Run) -> Self {
-        Self { run: run.id.clone(), stage: SCAN.to_owned(), generation: run.generation }
+        Self::of(run, SCAN)
     }
 }
 

@@ -9,6 +9,8 @@ use std::{collections::BTreeMap, fmt};
 pub const FANFOLD_LEDGER_TABLE: &str = "FANFOLD_LEDGER_TABLE";
 /// The bucket of parts, manifests and group objects: its name.
 pub const FANFOLD_WORK_BUCKET: &str = "FANFOLD_WORK_BUCKET";
+/// The bucket whose objects a listing names, unless a submission names another: its name.
+pub const FANFOLD_INPUT_BUCKET: &str = "FANFOLD_INPUT_BUCKET";
 /// The bucket of outputs, unless a pipeline names another: its name. May be the input bucket.
 pub const FANFOLD_OUTPUT_BUCKET: &str = "FANFOLD_OUTPUT_BUCKET";
 /// The queue `intake`: its URL.
@@ -97,6 +99,7 @@ pub const READS: &[(Function, &[&str])] = &[
         &[
             FANFOLD_LEDGER_TABLE,
             FANFOLD_WORK_BUCKET,
+            FANFOLD_INPUT_BUCKET,
             FANFOLD_OUTPUT_BUCKET,
             FANFOLD_CHUNKS_QUEUE_URL,
             FANFOLD_LAUNCHES_QUEUE_URL,
@@ -149,6 +152,7 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_WORK_BUCKET,
             FANFOLD_INTAKE_QUEUE_URL,
             FANFOLD_CHUNKS_QUEUE_URL,
+            FANFOLD_LAUNCHES_QUEUE_URL,
             FANFOLD_FOLDS_QUEUE_URL,
             FANFOLD_CHUNKS_DEAD_QUEUE_ARN,
             FANFOLD_LAUNCHES_DEAD_QUEUE_ARN,
@@ -157,7 +161,13 @@ pub const READS: &[(Function, &[&str])] = &[
     ),
     (
         Function::Merger,
-        &[FANFOLD_LEDGER_TABLE, FANFOLD_WORK_BUCKET, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_S3_WHOLE_CHECKSUM],
+        &[
+            FANFOLD_LEDGER_TABLE,
+            FANFOLD_WORK_BUCKET,
+            FANFOLD_INTAKE_QUEUE_URL,
+            FANFOLD_FOLDS_QUEUE_URL,
+            FANFOLD_S3_WHOLE_CHECKSUM,
+        ],
     ),
     (
         Function::Sweeper,

@@ -61,7 +61,7 @@ impl Ended<'_> {
                 if is_partial != (run.state == RunState::SucceededPartial) {
                     return Err(format!("{} chunks failed", truth.sums.failed_chunks));
                 }
-                if let Some(reason) = run.verdict(&truth.sums) {
+                if let Some(reason) = run.verdict(&run.last_stage().name, &truth.sums) {
                     return Err(format!("it should have failed: {reason}"));
                 }
                 if published(&run.output).count() == 0 {
@@ -96,7 +96,7 @@ impl Ended<'_> {
 
     /// Each line of the output has its row, and each row is right.
     fn check_rows(&self, truth: &Truth) -> Result<(), String> {
-        if !matches!(self.run.stage().process, Process::Orders { table: Some(_) }) {
+        if !matches!(self.run.first_stage().process, Process::Orders { table: Some(_) }) {
             return Ok(());
         }
         let written = rows(self.driver);
@@ -131,11 +131,11 @@ impl Ended<'_> {
     }
 
     fn mark(&self, chunk: ChunkIndex) -> Option<Mark> {
-        self.record.marks.get(&(StageId::of(self.run), chunk)).copied()
+        self.record.marks.get(&(StageId::last_of(self.run), chunk)).copied()
     }
 
     fn counted(&self) -> Sums {
-        let stage = StageId::of(self.run);
+        let stage = StageId::last_of(self.run);
         self.record.marks.iter().filter(|((of, _), _)| *of == stage).map(|(_, mark)| mark.sums()).sum()
     }
 
@@ -155,7 +155,7 @@ impl Ended<'_> {
         let truth = truth(self.run, &source, &chunks, &failed).await;
         same("what its parts make", &of_parts.output, &truth.output)?;
         same_errors(&of_parts.errors, &truth.errors)?;
-        if self.run.stage().process == Process::Copy
+        if self.run.first_stage().process == Process::Copy
             && truth.errors.is_empty()
             && truth.sums.failed_chunks == 0
         {
@@ -171,7 +171,7 @@ impl Ended<'_> {
         failed: &dyn Fn(ChunkIndex) -> bool,
     ) -> Result<Truth, String> {
         let mut truth = Truth::beginning(header(self.run, source));
-        let (keys, mut before) = (self.run.keys(), Some(0));
+        let (keys, mut before) = (self.run.keys(&self.run.last_stage().name), Some(0));
         for chunk in chunks.iter().map(|chunk| chunk.index) {
             if failed(chunk) {
                 truth.sums.failed_chunks += 1;
@@ -212,7 +212,7 @@ impl Ended<'_> {
             reason.contains(refused)
         } else if reason.contains("bad records of") || reason.contains("chunks failed") {
             self.check_failed_chunks().await?;
-            run.verdict(&self.counted()).is_some()
+            run.verdict(&run.last_stage().name, &self.counted()).is_some()
         } else if reason.contains("bad records in this chunk alone") {
             // Whether it has them is looked at with every failed chunk.
             self.check_failed_chunks().await?;

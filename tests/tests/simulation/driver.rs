@@ -275,7 +275,7 @@ impl Driver {
     async fn submit(&mut self, idempotency_key: String, times: u32) {
         let submission = Submission {
             pipeline: self.scenario.pipeline.name.clone(),
-            object: ObjectName::new(INPUT, KEY),
+            object: Some(ObjectName::new(INPUT, KEY)),
             version: None,
             idempotency_key,
         };

@@ -13,7 +13,7 @@ use fanfold_ports::{
     ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
     memory::{Faulty, MEMORY_EPOCH, MemoryWorld},
     objects::{
-        ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
+        ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
         UploadedPart, Written,
     },
     queues::Outgoing,
@@ -213,6 +213,26 @@ impl Objects for Watched {
         let aborted = self.world.objects.abort_upload(upload).await;
         self.gate.leave(call).await;
         aborted
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, PortError> {
+        let call = self.gate.enter().await;
+        let listed = self.world.objects.list(bucket, prefix, after, limit).await;
+        self.gate.leave(call).await;
+        listed
+    }
+
+    async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), PortError> {
+        let call = self.gate.enter().await;
+        let deleted = self.world.objects.delete(bucket, keys).await;
+        self.gate.leave(call).await;
+        deleted
     }
 }
 

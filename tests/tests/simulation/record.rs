@@ -131,10 +131,10 @@ impl Record {
             return self.accuse(format!("run {} is running without a plan", run.id));
         };
         if is_on_clusters(run) {
-            let launching = Launching::of(plan.grouping.chunks, run.stage().max_concurrency);
+            let launching = Launching::of(plan.grouping.chunks, run.first_stage().max_concurrency);
             let launches = launching.map_or(0, Launching::launches);
             for launch in (0..launches).map(LaunchIndex) {
-                if !self.sent_launches.contains(&(StageId::of(run), launch)) {
+                if !self.sent_launches.contains(&(StageId::last_of(run), launch)) {
                     self.accuse(format!(
                         "run {} is running and launch {launch} was not sent",
                         short(&run.id)
@@ -143,9 +143,9 @@ impl Record {
             }
             return;
         }
-        let first = run.stage().max_concurrency.min(plan.grouping.chunks);
+        let first = run.first_stage().max_concurrency.min(plan.grouping.chunks);
         for chunk in (0..first).map(ChunkIndex) {
-            if !self.sent_chunks.contains(&(StageId::of(run), chunk)) {
+            if !self.sent_chunks.contains(&(StageId::last_of(run), chunk)) {
                 self.accuse(format!("run {} is running and chunk {chunk} was not sent", short(&run.id)));
             }
         }
@@ -153,7 +153,7 @@ impl Record {
 
     fn check_all_folded(&mut self, run: &Run) {
         let groups = run.plan.as_ref().map_or(0, |plan| plan.grouping.groups());
-        let folded = self.folded.get(&StageId::of(run)).map_or(0, BTreeSet::len);
+        let folded = self.folded.get(&StageId::last_of(run)).map_or(0, BTreeSet::len);
         if folded != groups as usize {
             self.accuse(format!("run {} is completing with {folded} of {groups} groups", short(&run.id)));
         }
@@ -174,7 +174,7 @@ impl Record {
             return;
         }
         let count = run.grouping_of(&stage.stage).map_or(0, |grouping| grouping.chunks);
-        let window = run.stage().max_concurrency;
+        let window = run.first_stage().max_concurrency;
         for chunk in chunks {
             let next = ChunkIndex(chunk.0 + window);
             if next.0 < count && !self.sent_chunks.contains(&(stage.clone(), next)) {
@@ -212,7 +212,7 @@ impl Record {
             self.accuse(format!("chunk {chunk} of {run} was sent, which is launched"));
         }
         self.sent_chunks.insert((stage.clone(), *chunk));
-        let window = self.runs.get(run).map_or(u32::MAX, |run| run.stage().max_concurrency);
+        let window = self.runs.get(run).map_or(u32::MAX, |run| run.first_stage().max_concurrency);
         let Some(gate) = chunk.0.checked_sub(window).map(ChunkIndex) else { return };
         if !self.marks.contains_key(&(stage, gate)) {
             self.accuse(format!("chunk {chunk} of {run} was sent before chunk {gate} ended"));
@@ -222,7 +222,9 @@ impl Record {
     /// A part that was there before somebody began to look means done, whatever became of its worker.
     fn completion_sent(&mut self, completion: &Completion, begun_ms: u64) {
         let Completion { run, stage, chunk, end: ChunkEnd::Failed(failure), .. } = completion else { return };
-        let Some(part) = self.runs.get(run).map(|run| run.keys().part(*chunk)) else { return };
+        let Some(part) = self.runs.get(run).map(|run| run.keys(&run.last_stage().name).part(*chunk)) else {
+            return;
+        };
         let is_there = self.created_at_ms.get(&part).is_some_and(|at| *at < begun_ms);
         // What expires makes chunks fail of its own.
         if is_there && stage != SCAN && self.expired.is_empty() {
@@ -383,7 +385,7 @@ fn why_anew(note: &str) -> &'static str {
 
 /// Whether a run's chunks are done by pods.
 pub(crate) fn is_on_clusters(run: &Run) -> bool {
-    matches!(run.stage().run_on, RunOn::Eks(_))
+    matches!(run.first_stage().run_on, RunOn::Eks(_))
 }
 
 /// The first digits of an id: enough to tell the few runs of a simulation apart.

@@ -82,6 +82,7 @@ impl Fleet {
             Job::Split(body) => {
                 let splitter = Splitter {
                     ports,
+                    input_bucket: "input".into(),
                     work_bucket: WORK.to_owned(),
                     output_bucket: OUTPUT.to_owned(),
                     default_pipeline: Some(stack),

@@ -28,6 +28,7 @@ pub(crate) fn source(chance: &Chance, format: Format, content: Content) -> Vec<u
             Format::Csv { header, quote, .. } => csv(chance, header, quote.is_some()),
             Format::Lines | Format::Jsonl => lines(chance, format == Format::Jsonl),
             Format::Fixed { length_bytes } => fixed(chance, length_bytes),
+            Format::Objects | Format::Items | Format::Ids(_) => Vec::new(),
         },
     }
 }

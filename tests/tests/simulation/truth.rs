@@ -8,12 +8,15 @@ use fanfold_domain::{
     ByteRange, Chunk, ChunkIndex, ObjectName, Run, Sums,
     pipeline::{MergeHeader, Process},
 };
-use fanfold_engine::{bad::BadRecord, chunk::Attempt};
+use fanfold_engine::{
+    bad::BadRecord,
+    chunk::{Attempt, Input},
+};
 use fanfold_ports::{
     Objects, PortError, Tables,
     memory::{MemoryClock, MemoryObjects, MemoryTables},
     objects::{
-        ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
+        ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
         UploadedPart, Written,
     },
     tables::Row,
@@ -90,7 +93,9 @@ pub(crate) fn header(run: &Run, source: &Bytes) -> Vec<u8> {
         MergeHeader::Literal(line) => format!("{line}\n").into_bytes(),
         MergeHeader::Input => source[preamble].to_vec(),
         // `copy` gives all bytes back, a byte order mark too.
-        MergeHeader::None if run.stage().process == Process::Copy && !run.pipeline.source.has_header() => {
+        MergeHeader::None
+            if run.first_stage().process == Process::Copy && !run.pipeline.source.has_header() =>
+        {
             source[preamble].to_vec()
         }
         MergeHeader::None => Vec::new(),
@@ -114,7 +119,9 @@ pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
         objects: &objects,
         run: &run,
         plan: &plan,
-        chunk,
+        stage: run.first_stage(),
+        chunk: chunk.index,
+        input: Input::of_first(&run, &chunk),
         work_bucket: WORK,
         name: "alone",
         inherited: &BTreeMap::new(),
@@ -123,8 +130,8 @@ pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
     let sums = attempt.run().await.expect("nothing fails");
     let read = |key| objects.others.contents(&ObjectName::new(WORK, key)).unwrap_or_default();
     Truth {
-        output: read(run.keys().part(chunk.index)).to_vec(),
-        errors: read_errors(&read(run.keys().bad_records(chunk.index, "alone"))),
+        output: read(run.keys(&run.last_stage().name).part(chunk.index)).to_vec(),
+        errors: read_errors(&read(run.keys(&run.last_stage().name).bad_records(chunk.index, "alone"))),
         sums,
         rows: rows.rows(TABLE),
     }
@@ -210,5 +217,19 @@ impl Objects for Alone {
 
     async fn abort_upload(&self, upload: &Upload) -> Result<(), PortError> {
         self.others.abort_upload(upload).await
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, PortError> {
+        self.others.list(bucket, prefix, after, limit).await
+    }
+
+    async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), PortError> {
+        self.others.delete(bucket, keys).await
     }
 }

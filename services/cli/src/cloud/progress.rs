@@ -1,6 +1,6 @@
 //! How far a run is.
 
-use fanfold_domain::{ChunkIndex, GroupIndex, Run, Sums};
+use fanfold_domain::{ChunkIndex, GroupIndex, PLAN, Run, Sums};
 use fanfold_ports::{PortError, ledger::StageId};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -28,11 +28,30 @@ pub(super) struct Progress {
     pub(super) sums: Sums,
 }
 
-/// Reads how far a run is from its counters.
+/// Reads how far a run is: the stage that is under way.
 pub(super) async fn read(stack: &Stack, run: &Run) -> Result<Progress, PortError> {
-    let is_scanned = run.plan.is_none() && run.scan.is_some();
-    let (ledger, stage) =
-        (&stack.ports.ledger, &if is_scanned { StageId::scan_of(run) } else { StageId::of(run) });
+    let ledger = &stack.ports.ledger;
+    if run.plan.is_none() && run.scan.is_some() {
+        return read_stage(stack, run, &StageId::scan_of(run)).await;
+    }
+    if run.plan.is_none() && run.pipeline.plan.is_some() && run.list.is_none() {
+        return read_stage(stack, run, &StageId::of(run, PLAN)).await;
+    }
+    // The first that is not done; of a run that is, the last.
+    for (place, stage) in run.pipeline.stages.iter().enumerate() {
+        let stage = StageId::of(run, &stage.name);
+        let Some(grouping) = run.grouping_at(place) else { break };
+        if !ledger.root(&stage).await?.is_full(grouping) {
+            return read_stage(stack, run, &stage).await;
+        }
+    }
+    let last = if run.plan.is_some() { StageId::last_of(run) } else { StageId::first_of(run) };
+    read_stage(stack, run, &last).await
+}
+
+/// Reads how far a stage of a run is.
+pub(super) async fn read_stage(stack: &Stack, run: &Run, stage: &StageId) -> Result<Progress, PortError> {
+    let ledger = &stack.ports.ledger;
     let Some(grouping) = run.grouping_of(&stage.stage) else {
         return Ok(Progress { stage: stage.stage.clone(), ..Progress::default() });
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fanfold_domain::{
     ByteRange, ChunkIndex, Launch, ObjectName, Run, RunState, key, manifest, message::Failure,
+    pipeline::Format,
 };
 use fanfold_ports::{
     ledger::StageId,
@@ -33,7 +34,8 @@ pub(super) async fn list(stack: &Stack, arguments: &RunsArguments) -> Result<(),
     }
     for run in runs {
         let Run { id, state, pipeline, source, .. } = &run;
-        say::line(&format!("{id}  {state:<17}  {:<12}  {}", pipeline.name, source.object))?;
+        let source = if pipeline.source.is_object() { source.object.to_string() } else { source_of(&run) };
+        say::line(&format!("{id}  {state:<17}  {:<12}  {source}", pipeline.name))?;
     }
     Ok(())
 }
@@ -47,6 +49,7 @@ pub(super) async fn show(stack: &Stack, arguments: &ShowArguments) -> Result<(),
 /// A chunk that failed, with its place in the source.
 #[derive(Debug, Serialize)]
 struct FailedChunk {
+    stage: String,
     chunk: ChunkIndex,
     #[serde(skip_serializing_if = "Option::is_none")]
     range: Option<ByteRange>,
@@ -56,26 +59,24 @@ struct FailedChunk {
 
 /// Prints all that a person would ask of a run.
 pub(super) async fn tell(stack: &Stack, run: &Run, progress: &Progress, json: bool) -> Result<(), Failed> {
-    let failed = failed_chunks(stack, run, progress).await?;
-    let launches = stack.fleet.launches(&StageId::of(run)).await?;
+    let failed = failed_chunks(stack, run).await?;
+    let mut launches = Vec::new();
+    for stage in &run.pipeline.stages {
+        launches.extend(stack.fleet.launches(&StageId::of(run, &stage.name)).await?);
+    }
     if json {
         let shown =
             json!({ "run": run, "progress": progress, "failed_chunks": failed, "launches": launches });
         return Ok(say::json(&shown)?);
     }
-    let Run { id, state, pipeline, source, errors, .. } = run;
+    let Run { id, state, pipeline, errors, .. } = run;
     say::line(&format!("run       {id}"))?;
     say::line(&format!("state     {state}"))?;
     if let Some(reason) = &run.reason {
         say::line(&format!("reason    {reason}"))?;
     }
     say::line(&format!("pipeline  {} (version {})", pipeline.name, run.pipeline_version))?;
-    say::line(&format!(
-        "source    {} @ {} ({} bytes)",
-        source.object,
-        source.version_or_etag(),
-        source.size_bytes
-    ))?;
+    say::line(&format!("source    {}", source_of(run)))?;
     let Progress { stage, chunks, done, groups, folded, sums, .. } = progress;
     say::line(&format!("stage     {stage}"))?;
     say::line(&format!(
@@ -89,11 +90,29 @@ pub(super) async fn tell(stack: &Stack, run: &Run, progress: &Progress, json: bo
         say::line(&format!("errors    {errors}"))?;
     }
     tell_launches(&launches)?;
-    for FailedChunk { chunk, range, failure } in failed {
-        let range = range.map_or_else(String::new, |range| format!(" (bytes {range})"));
-        say::line(&format!("failed    chunk {chunk}{range}: {}", failure.reason))?;
+    for FailedChunk { stage, chunk, range, failure } in failed {
+        let place = match range {
+            Some(range) => format!(" (bytes {range})"),
+            None if stage == run.first_stage().name => String::new(),
+            None => format!(" of stage {stage}"),
+        };
+        say::line(&format!("failed    chunk {chunk}{place}: {}", failure.reason))?;
     }
     Ok(())
+}
+
+/// What a run reads, for a person.
+pub(super) fn source_of(run: &Run) -> String {
+    let source = &run.source;
+    match run.pipeline.source.format {
+        Format::Ids(range) => {
+            let ids = range.of(&run.id);
+            format!("ids {} to {}", ids.start, ids.end - 1)
+        }
+        Format::Items => "items of its plan step".to_owned(),
+        Format::Objects => format!("objects under {}", source.object),
+        _ => format!("{} @ {} ({} bytes)", source.object, source.version_or_etag(), source.size_bytes),
+    }
 }
 
 /// Which cluster was given how many launches, and what keeps any.
@@ -128,15 +147,19 @@ fn place_of_output(run: &Run) -> String {
     }
 }
 
-async fn failed_chunks(stack: &Stack, run: &Run, progress: &Progress) -> Result<Vec<FailedChunk>, Failed> {
-    if progress.failed.is_empty() {
-        return Ok(Vec::new());
-    }
-    let noted = stack.ports.ledger.failures(&StageId::of(run), MOST_FAILURES).await?;
+async fn failed_chunks(stack: &Stack, run: &Run) -> Result<Vec<FailedChunk>, Failed> {
     let mut failed = Vec::new();
-    for (chunk, failure) in noted {
-        if progress.failed.contains(&chunk) {
-            failed.push(FailedChunk { chunk, range: range_of(stack, run, chunk).await?, failure });
+    for (place, stage) in run.pipeline.stages.iter().enumerate() {
+        let id = StageId::of(run, &stage.name);
+        let noted = stack.ports.ledger.failures(&id, MOST_FAILURES).await?;
+        if noted.is_empty() {
+            continue;
+        }
+        // One that was noted need not have been marked: its part may have been there.
+        let marked = progress::read_stage(stack, run, &id).await?.failed;
+        for (chunk, failure) in noted.into_iter().filter(|(chunk, _)| marked.contains(chunk)) {
+            let range = if place == 0 { range_of(stack, run, chunk).await? } else { None };
+            failed.push(FailedChunk { stage: stage.name.clone(), chunk, range, failure });
         }
     }
     Ok(failed)

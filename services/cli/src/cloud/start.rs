@@ -12,9 +12,12 @@ use super::{Stack, upload::upload, watch};
 use crate::{Failed, arguments::StartArguments, say};
 
 pub(super) async fn start(stack: &Stack, arguments: &StartArguments) -> Result<(), Failed> {
-    let id = match arguments.source.strip_prefix("s3://") {
-        Some(rest) => submit(stack, arguments, rest).await?,
-        None => upload(stack, arguments).await?,
+    let id = match &arguments.source {
+        None => submit(stack, arguments, None).await?,
+        Some(source) => match source.strip_prefix("s3://") {
+            Some(rest) => submit(stack, arguments, Some(object_of(source, rest)?)).await?,
+            None => upload(stack, arguments, source).await?,
+        },
     };
     if arguments.watch {
         return watch::watch(stack, &id, arguments.json).await;
@@ -22,25 +25,39 @@ pub(super) async fn start(stack: &Stack, arguments: &StartArguments) -> Result<(
     if arguments.json { Ok(say::json(&json!({ "run": id }))?) } else { Ok(say::line(id.as_str())?) }
 }
 
-/// Submits an object; the pipeline must be named, since its source's prefix is not matched.
-async fn submit(stack: &Stack, arguments: &StartArguments, rest: &str) -> Result<RunId, Failed> {
-    let usage = |text: String| Failed::Usage(anyhow!(text));
-    let (bucket, key) = rest
-        .split_once('/')
-        .filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty())
-        .ok_or_else(|| usage(format!("{:?} is not s3://BUCKET/KEY", arguments.source)))?;
+fn usage(text: String) -> Failed {
+    Failed::Usage(anyhow!(text))
+}
+
+fn object_of(source: &str, rest: &str) -> Result<ObjectName, Failed> {
+    match rest.split_once('/') {
+        Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => Ok(ObjectName::new(bucket, key)),
+        _ => Err(usage(format!("{source:?} is not s3://BUCKET/KEY"))),
+    }
+}
+
+/// Submits an object, a prefix or nothing, as the pipeline reads it, which must be named: its source's prefix is not
+/// matched.
+async fn submit(
+    stack: &Stack,
+    arguments: &StartArguments,
+    object: Option<ObjectName>,
+) -> Result<RunId, Failed> {
     let pipeline = arguments
         .pipeline
         .as_ref()
-        .ok_or_else(|| usage("name the pipeline of an s3:// source with --pipeline".to_owned()))?;
+        .ok_or_else(|| usage("name the pipeline of what is no file with --pipeline".to_owned()))?;
     if let Some(file) = &arguments.key {
-        return Err(usage(format!("--as {file:?} names an upload, and an s3:// source is not uploaded")));
+        return Err(usage(format!("--as {file:?} names an upload, and nothing is uploaded here")));
     }
-    let pipeline = stack.pipeline(pipeline).await?.name;
+    let pipeline = stack.pipeline(pipeline).await?;
+    if pipeline.source.is_object() && object.is_none() {
+        return Err(usage(format!("the pipeline {:?} reads an object: name it", pipeline.name)));
+    }
+    let pipeline = pipeline.name;
     let idempotency_key =
         arguments.idempotency_key.clone().unwrap_or_else(|| format!("{:016x}", stack.ports.clock.random()));
     let id = RunId::derive(&pipeline, &Origin::Submission { idempotency_key: &idempotency_key });
-    let object = ObjectName::new(bucket, key);
     let submission = encode(&Submission { pipeline, object, version: None, idempotency_key });
     let detail = RawValue::from_string(submission).context("a submission is JSON")?;
     let event = json!({ "source": "fanfold", "detail-type": "Run Submitted", "detail": detail });
@@ -56,7 +73,7 @@ mod tests {
 
     fn arguments(pipeline: &str) -> StartArguments {
         StartArguments {
-            source: "s3://in/a.csv".to_owned(),
+            source: Some("s3://in/a.csv".to_owned()),
             pipeline: Some(pipeline.to_owned()),
             key: None,
             idempotency_key: Some("k".to_owned()),
@@ -78,10 +95,16 @@ mod tests {
             default_pipeline: Some(own),
         };
         for name in ["kept", "own"] {
-            assert!(submit(&stack, &arguments(name), "in/a.csv").await.is_ok());
+            assert!(submit(&stack, &arguments(name), Some(ObjectName::new("in", "a.csv"))).await.is_ok());
             assert_eq!(world.queues.drain(Queue::Intake).len(), 1, "{name}");
         }
-        let refused = async |stack: &Stack, name| match submit(stack, &arguments(name), "in/a.csv").await {
+        let refused = async |stack: &Stack, name| match submit(
+            stack,
+            &arguments(name),
+            Some(ObjectName::new("in", "a.csv")),
+        )
+        .await
+        {
             Err(Failed::Usage(error)) => error.to_string(),
             _ => panic!("{name} was not refused"),
         };

@@ -17,8 +17,8 @@ const LOOK_EVERY_MS: u64 = 250;
 const RECENT: usize = 50;
 
 /// Uploads a file under the pipeline's prefix, and waits for the run that the upload starts.
-pub(super) async fn upload(stack: &Stack, arguments: &StartArguments) -> Result<RunId, Failed> {
-    let path = Path::new(&arguments.source);
+pub(super) async fn upload(stack: &Stack, arguments: &StartArguments, file: &str) -> Result<RunId, Failed> {
+    let path = Path::new(file);
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = name.ok_or_else(|| Failed::Usage(anyhow!("{} is not a file", path.display())))?;
     let key = match &arguments.pipeline {
@@ -147,13 +147,17 @@ mod tests {
 
         fn arguments(&self, pipeline: Option<&str>, key: Option<&str>) -> StartArguments {
             StartArguments {
-                source: self.file.path().to_str().unwrap().to_owned(),
+                source: Some(self.file.path().to_str().unwrap().to_owned()),
                 pipeline: pipeline.map(ToOwned::to_owned),
                 key: key.map(ToOwned::to_owned),
                 idempotency_key: None,
                 watch: false,
                 json: false,
             }
+        }
+
+        async fn upload(&self, arguments: &StartArguments) -> Result<RunId, Failed> {
+            upload(&self.stack, arguments, arguments.source.as_deref().unwrap()).await
         }
 
         /// As the splitter does for an event of this content, of that sequencer.
@@ -199,7 +203,7 @@ mod tests {
                 }
                 world.begin(&told(world.there().await), "ours").await
             };
-            let (found, ours) = tokio::join!(upload(&world.stack, &arguments), splitter);
+            let (found, ours) = tokio::join!(world.upload(&arguments), splitter);
             assert_eq!(found.ok(), Some(ours), "keeps versions: {keeps}, tells them: {tells}");
         }
     }
@@ -218,7 +222,7 @@ mod tests {
             ("own", Some("orders/a.csv"), "starts the pipeline \"orders\", and \"own\" is wanted"),
             ("own", Some("folder/"), "starts none, and \"own\" is wanted"),
         ] {
-            match upload(&world.stack, &world.arguments(Some(wanted), key)).await {
+            match world.upload(&world.arguments(Some(wanted), key)).await {
                 Err(Failed::Usage(error)) => {
                     assert!(error.to_string().contains(words), "{words}: {error}");
                 }
@@ -232,7 +236,7 @@ mod tests {
     async fn a_file_for_the_stacks_own_pipeline_is_uploaded_under_its_prefix() {
         let mut world = World::new(true);
         world.stack.default_pipeline = Some(pipeline("own", "in here/", "").to_document().to_string());
-        let found = upload(&world.stack, &world.arguments(Some("own"), None)).await;
+        let found = world.upload(&world.arguments(Some("own"), None)).await;
         assert!(matches!(found, Err(Failed::Run(_))), "no splitter is there");
         let name = world.file.path().file_name().unwrap().to_str().unwrap();
         assert_eq!(world.memory.objects.keys("in"), [format!("in here/{name}")]);

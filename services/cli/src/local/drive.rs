@@ -1,16 +1,22 @@
 //! Drives a run on threads: plan, chunks, counting, folds, publication.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+    sync::Arc,
+};
 
 use anyhow::{Context, anyhow};
 use fanfold_domain::{
-    Chunk, ChunkIndex, GroupCount, GroupIndex, Grouping, Mark, ObjectName, Plan, RootCount, Run, Sums,
+    Chunk, ChunkIndex, GroupCount, GroupIndex, Grouping, Mark, ObjectName, PLAN, Plan, RootCount, Run,
+    SourcePin, Sums,
     message::Failure,
+    pipeline::{Format, Split},
 };
 use fanfold_engine::{
     fold::Fold,
-    plan::{plan, plan_whole},
-    publish::{ListUpload, assemble, metadata, report_bad_records, write_bad_records},
+    plan::{Planned, plan, plan_ids, plan_whole},
+    publish::{ListUpload, StageReport, assemble, metadata, report_bad_records, write_bad_records},
 };
 use fanfold_local::LocalObjects;
 use fanfold_ports::{Objects, objects::Condition};
@@ -22,7 +28,7 @@ use tokio::{
 
 use super::{
     setup::FILES,
-    work::{End, Work},
+    work::{End, Task, Work},
 };
 use crate::Failed;
 
@@ -56,85 +62,170 @@ impl Driver {
     }
 
     async fn drive(&mut self, threads: usize) -> Result<(u32, Sums), Failed> {
-        let objects: Arc<dyn Objects> = self.objects.clone();
-        let (pipeline, source) = (&self.run.pipeline, &self.run.source);
-        let planned = match self.jobs {
-            Some(_) => plan(objects, pipeline, source).await?,
-            None => plan_whole(objects, pipeline, source).await?,
-        };
-        self.run.plan = Some(planned.plan.clone());
-        let counted = self.count(planned.chunks, &planned.plan, threads).await?;
-        let sums = self.publish(&planned.plan, &counted).await?;
-        Ok((planned.plan.grouping.chunks, sums))
+        if self.run.pipeline.plan.is_some() {
+            self.run.list = Some(self.write_list().await?);
+        }
+        let Planned { plan, chunks, .. } = self.plan().await?;
+        self.run.plan = Some(plan.clone());
+        let mut stages: Vec<Counted> = Vec::new();
+        for place in 0..self.run.pipeline.stages.len() {
+            let (tasks, lost) = self.tasks(place, &chunks, &stages);
+            stages.push(Counted::default());
+            self.count(&plan, place, tasks, lost, &mut stages, threads).await?;
+        }
+        let sums = self.publish(&stages).await?;
+        Ok((plan.grouping.chunks, sums))
     }
 
-    /// Has all chunks done and counted, and full groups folded.
-    async fn count(&self, chunks: Vec<Chunk>, plan: &Plan, threads: usize) -> Result<Counted, Failed> {
+    async fn plan(&self) -> Result<Planned, Failed> {
+        let (objects, pipeline, source): (Arc<dyn Objects>, _, _) =
+            (self.objects.clone(), &self.run.pipeline, self.run.input());
+        Ok(match (pipeline.source.format, self.jobs) {
+            (Format::Ids(range), jobs) => {
+                let ids = range.of(&self.run.id);
+                let split = if jobs.is_some() { pipeline.split } else { Split::Records(ids.len()) };
+                plan_ids(ids, split)?
+            }
+            (_, Some(_)) => plan(objects, pipeline, source).await?,
+            (_, None) => plan_whole(objects, pipeline, source).await?,
+        })
+    }
+
+    /// Has the plan step write the list.
+    async fn write_list(&self) -> Result<SourcePin, Failed> {
+        let stage = self.run.stage(PLAN).expect("the pipeline has a plan step").into_owned();
+        let (run, chunk) = (self.run.clone(), ChunkIndex(0));
+        let task = Task::Parts(chunk);
+        let work = Arc::new(Work::new(self.objects.clone(), run, Plan::unplanned(), stage, vec![task]));
+        let (sender, mut ends) = mpsc::channel(1);
+        work.do_chunks(sender).await;
+        if let Some((_, End::Failed(failure))) = ends.recv().await {
+            return Err(Failed::Run(anyhow!("the plan step gave no list: {}", failure.reason)));
+        }
+        let object = ObjectName::new(WORK, self.run.keys(PLAN).part(chunk));
+        let head = self.objects.head(&object, None).await?.context("the plan step's list is gone")?;
+        if head.size_bytes == 0 {
+            return Err(Failed::Run(anyhow!("the plan step wrote no items")));
+        }
+        Ok(SourcePin { object, version: None, etag: head.etag, size_bytes: head.size_bytes })
+    }
+
+    /// What a stage has to do, and the chunks that failed before they began: those that read a failed chunk's part.
+    fn tasks(&self, place: usize, chunks: &[Chunk], before: &[Counted]) -> (Vec<Task>, Vec<ChunkIndex>) {
+        let (Some(upstream), Some(grouping)) =
+            (self.run.pipeline.stages[place].upstream, self.run.grouping_at(place))
+        else {
+            return (chunks.iter().copied().map(Task::Source).collect(), Vec::new());
+        };
+        let failed = before[upstream.stage].failures.iter();
+        let lost: BTreeSet<ChunkIndex> = failed.map(|(chunk, _)| upstream.reader_of(*chunk)).collect();
+        let left = (0..grouping.chunks).map(ChunkIndex).filter(|chunk| !lost.contains(chunk));
+        (left.map(Task::Parts).collect(), lost.into_iter().collect())
+    }
+
+    /// Has all chunks of a stage done and counted, and full groups folded.
+    async fn count(
+        &self,
+        plan: &Plan,
+        place: usize,
+        tasks: Vec<Task>,
+        lost: Vec<ChunkIndex>,
+        stages: &mut [Counted],
+        threads: usize,
+    ) -> Result<(), Failed> {
+        let stage = &self.run.pipeline.stages[place];
+        let grouping = self.run.grouping_at(place).expect("the run is planned");
+        for chunk in lost {
+            let failure = Failure::of_chunk("a chunk that it reads failed");
+            let group = stages[place].add(grouping, chunk, End::Failed(failure));
+            self.fold_if_full(plan, place, group, &mut stages[place]).await?;
+        }
         let (sender, mut ends) = mpsc::channel(threads * 2);
-        let work = Arc::new(Work::new(self.objects.clone(), self.run.clone(), plan.clone(), chunks));
+        let work = Work::new(self.objects.clone(), self.run.clone(), plan.clone(), stage.clone(), tasks);
+        let work = Arc::new(work);
         for _ in 0..threads {
             tokio::spawn(work.clone().do_chunks(sender.clone()));
         }
         drop(sender);
-        let mut counted = Counted::default();
         while let Some((chunk, end)) = ends.recv().await {
             if let End::Failed(failure) = &end {
                 // Whatever it looks like: what was read may be of another file.
                 self.objects.check_source().context("the input was changed meanwhile")?;
-                if failure.bad_records.is_some() || !self.tolerates_another(&counted) {
-                    let range = work.range(chunk);
-                    let mut reason = format!("chunk {chunk} (bytes {range}): {}", failure.reason);
+                if failure.bad_records.is_some() || !self.tolerates_another(&stage.name, &stages[place]) {
+                    let mut reason = format!("{}: {}", work.place(chunk), failure.reason);
                     if failure.bad_records.is_some() {
                         reason += &format!("; bad records are listed in {}", self.run.errors);
                     }
-                    counted.add(plan.grouping, chunk, end);
-                    return Err(self.fail(plan, &counted, reason).await?);
+                    stages[place].add(grouping, chunk, end);
+                    return Err(self.fail(stages, reason).await?);
                 }
             }
-            let group = counted.add(plan.grouping, chunk, end);
-            if let Some(reason) = self.run.verdict(&counted.sums) {
-                return Err(self.fail(plan, &counted, reason).await?);
+            let group = stages[place].add(grouping, chunk, end);
+            if let Some(reason) = self.verdict(&stage.name, stages, place) {
+                return Err(self.fail(stages, reason).await?);
             }
-            let count = &counted.groups[&group];
-            if count.ended() == plan.grouping.size_of(group) {
-                let sums = self.fold(plan, group, count).await?;
-                self.forget_parts(count);
-                counted.root.mark(group, sums);
-            }
+            self.fold_if_full(plan, place, group, &mut stages[place]).await?;
         }
-        Ok(counted)
+        Ok(())
     }
 
-    fn tolerates_another(&self, counted: &Counted) -> bool {
+    /// Each stage's failed chunks are judged by themselves, bad records all together.
+    fn verdict(&self, stage: &str, stages: &[Counted], place: usize) -> Option<String> {
+        let bad_records = stages.iter().map(|counted| counted.sums.bad_records).sum();
+        self.run.verdict(stage, &Sums { bad_records, ..stages[place].sums })
+    }
+
+    fn tolerates_another(&self, stage: &str, counted: &Counted) -> bool {
         let one_more = Sums { failed_chunks: counted.sums.failed_chunks + 1, ..Sums::default() };
-        self.run.verdict(&one_more).is_none()
+        self.run.verdict(stage, &one_more).is_none()
     }
 
-    async fn fold(&self, plan: &Plan, group: GroupIndex, count: &GroupCount) -> Result<Sums, Failed> {
+    async fn fold_if_full(
+        &self,
+        plan: &Plan,
+        place: usize,
+        group: GroupIndex,
+        counted: &mut Counted,
+    ) -> Result<(), Failed> {
         let (run, objects) = (&self.run, &*self.objects);
-        Ok(Fold { objects, run, plan, work_bucket: WORK, group, count }.run().await?)
+        let stage = &run.pipeline.stages[place];
+        let grouping = run.grouping_at(place).expect("the run is planned");
+        let count = &counted.groups[&group];
+        if count.ended() == grouping.size_of(group) {
+            let fold = Fold { objects, run, plan, stage, grouping, work_bucket: WORK, group, count };
+            let sums = fold.run().await?;
+            self.forget_parts(&stage.name, count);
+            counted.root.mark(group, sums);
+        }
+        Ok(())
     }
 
-    /// Forgets the parts of a folded group, unless a report of bad records would ask for them.
-    fn forget_parts(&self, count: &GroupCount) {
-        if count.sums.bad_records > 0 || !count.failed.is_empty() {
+    /// Forgets the parts of a folded group of the last stage, unless a report of bad records would ask for them.
+    fn forget_parts(&self, stage: &str, count: &GroupCount) {
+        let is_read = stage != self.run.last_stage().name;
+        if is_read || count.sums.bad_records > 0 || !count.failed.is_empty() {
             return;
         }
-        let keys = self.run.keys();
+        let keys = self.run.keys(stage);
         for chunk in &count.done {
             self.objects.forget(&ObjectName::new(WORK, keys.part(*chunk)));
         }
     }
 
     /// Publishes the bad records, if any, and then the output.
-    async fn publish(&self, plan: &Plan, counted: &Counted) -> Result<Sums, Failed> {
-        let (run, objects, sums) = (&self.run, &*self.objects, counted.root.sums);
+    async fn publish(&self, stages: &[Counted]) -> Result<Sums, Failed> {
+        let (run, objects) = (&self.run, &*self.objects);
+        let last = stages.len() - 1;
+        let groups = run.grouping_at(last).expect("the run is planned").groups();
+        let written = stages[last].root.sums;
+        let sums = Run::total(&stages.iter().map(|counted| counted.root.sums).collect::<Vec<_>>());
         let upload = objects.create_upload(&run.output, &metadata(run)).await?;
-        let assembled = assemble(objects, run, WORK, plan.grouping.groups(), &sums, upload).await?;
+        let assembled = assemble(objects, run, WORK, groups, &written, upload).await?;
         objects.check_source().context("the input was changed meanwhile")?;
         if sums.bad_records > 0 || objects.was_published_before(&run.errors) {
-            let groups: Vec<Sums> = counted.groups.values().map(|count| count.sums).collect();
-            write_bad_records(objects, run, WORK, &groups, self.list().await?).await?;
+            let of_groups = |counted: &Counted| counted.groups.values().map(|count| count.sums).collect();
+            let stages: Vec<Vec<Sums>> = stages.iter().map(of_groups).collect();
+            write_bad_records(objects, run, WORK, &stages, self.list().await?).await?;
         }
         let (parts, expected) = (&assembled.parts, assembled.expected);
         objects.complete_upload(&assembled.upload, parts, Condition::Always, expected).await?;
@@ -148,22 +239,23 @@ impl Driver {
     }
 
     /// Lists what is bad, as far as it is known, and gives up.
-    async fn fail(&self, plan: &Plan, counted: &Counted, reason: String) -> Result<Failed, Failed> {
-        let (run, objects, failures) = (&self.run, &*self.objects, &counted.failures);
-        let has_bad =
-            counted.sums.bad_records > 0 || failures.iter().any(|(_, failure)| failure.bad_records.is_some());
-        if has_bad || objects.was_published_before(&run.errors) {
+    async fn fail(&self, stages: &[Counted], reason: String) -> Result<Failed, Failed> {
+        let (run, objects) = (&self.run, &*self.objects);
+        let report = |(place, counted): (usize, &Counted)| {
+            let groups = run.grouping_at(place).map_or(0, Grouping::groups);
             let known = |group| counted.groups.get(&GroupIndex(group)).cloned().unwrap_or_default();
-            let groups: Vec<GroupCount> = (0..plan.grouping.groups()).map(known).collect();
-            let list = self.list().await?;
-            report_bad_records(objects, run, WORK, plan.grouping, &groups, failures, list).await?;
+            StageReport { groups: (0..groups).map(known).collect(), failures: counted.failures.clone() }
+        };
+        let reports: Vec<StageReport> = stages.iter().enumerate().map(report).collect();
+        if reports.iter().any(StageReport::has_bad_records) || objects.was_published_before(&run.errors) {
+            report_bad_records(objects, run, WORK, &reports, self.list().await?).await?;
         }
         // Files are named as the user names them.
         Ok(Failed::Run(anyhow!(reason.replace(&format!("s3://{FILES}/"), ""))))
     }
 }
 
-/// What is counted so far.
+/// What is counted so far of a stage.
 #[derive(Default)]
 struct Counted {
     groups: BTreeMap<GroupIndex, GroupCount>,

@@ -13,7 +13,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use fanfold_domain::{Sums, pipeline::Process};
+use fanfold_domain::{
+    Sums,
+    pipeline::{Format, Process},
+};
 use serde::Serialize;
 
 use crate::{Failed, arguments, say};
@@ -39,7 +42,8 @@ struct Target<'a> {
 pub(crate) fn run(arguments: &arguments::Local) -> Result<(), Failed> {
     let errors = arguments.errors.clone().unwrap_or_else(|| with_suffix(&arguments.output, "_Errors"));
     let output = &arguments.output;
-    let files = [&arguments.input, &arguments.pipeline, output, &errors].map(|file| setup::real(file));
+    let files = [arguments.input.as_ref(), Some(&arguments.pipeline), Some(output), Some(&errors)];
+    let files: Vec<PathBuf> = files.into_iter().flatten().map(|file| setup::real(file)).collect();
     if (0..files.len()).any(|i| files[..i].contains(&files[i])) {
         return Err(Failed::Usage(anyhow!(
             "input, pipeline, output and errors must be four different files"
@@ -63,11 +67,25 @@ fn run_once(arguments: &arguments::Local, target: &Target<'_>) -> Result<Summary
     if let Process::Orders { table: Some(table) } = &pipeline.stages[0].process {
         say::note(&format!("table {table} is not written: a local run has no tables"));
     }
-    let source = setup::pin(&arguments.input, arguments.source.as_deref())?;
+    let nothing = tempfile::NamedTempFile::new().context("a file in the temporary directory")?;
+    let input = match (&arguments.input, pipeline.source.format) {
+        (_, Format::Objects) => {
+            let wrong =
+                anyhow!("a local run lists no objects: write the list yourself, as a source of jsonl");
+            return Err(Failed::Usage(wrong));
+        }
+        (Some(input), _) if pipeline.source.is_object() => input,
+        (None, _) if !pipeline.source.is_object() => nothing.path(),
+        (Some(_), _) => {
+            return Err(Failed::Usage(anyhow!("the pipeline reads no file, and an input is given")));
+        }
+        (None, _) => return Err(Failed::Usage(anyhow!("the pipeline reads a file: name it"))),
+    };
+    let source = setup::pin(input, arguments.source.as_deref())?;
     let run = setup::new_run(pipeline, source.clone(), target.output, target.errors);
     let outputs = [(run.output.clone(), target.output), (run.errors.clone(), target.errors)]
         .map(|(name, path)| (name, path.to_owned()));
-    let objects = setup::open(setup::places(&arguments.input, &source, outputs.into()), target.output)?;
+    let objects = setup::open(setup::places(input, &source, outputs.into()), target.output)?;
     let driver = drive::Driver::new(Arc::new(objects), run, target.jobs);
     let (chunks, sums) = driver.run()?;
     let errors = (sums.bad_records > 0).then(|| target.errors.to_owned());

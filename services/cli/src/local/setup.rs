@@ -91,6 +91,7 @@ pub(crate) fn new_run(pipeline: Pipeline, source: SourcePin, output: &Path, erro
         generation: Generation(0),
         epoch: Epoch(0),
         scan: None,
+        list: None,
         plan: None,
         former: None,
         uploads: Vec::new(),

@@ -8,13 +8,13 @@ use std::{
     },
 };
 
-use fanfold_domain::{ByteRange, Chunk, ChunkIndex, Plan, Run, Sums, message::Failure};
+use fanfold_domain::{Chunk, ChunkIndex, PLAN, Plan, Run, Sums, message::Failure, pipeline::Stage};
 use fanfold_engine::{
-    chunk::{Attempt, ChunkError},
+    chunk::{Attempt, ChunkError, Input},
     processor::Inherited,
 };
 use fanfold_local::{LocalClock, LocalObjects};
-use fanfold_ports::Clock;
+use fanfold_ports::{Clock, objects::UploadError};
 use tokio::sync::mpsc;
 
 use super::drive::WORK;
@@ -26,48 +26,82 @@ pub(super) enum End {
     Failed(Failure),
 }
 
-/// What the threads share.
+/// A chunk to be done, and where what it reads is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Task {
+    /// Of the first stage.
+    Source(Chunk),
+    /// Of a later one, which reads parts.
+    Parts(ChunkIndex),
+}
+
+impl Task {
+    fn chunk(self) -> ChunkIndex {
+        match self {
+            Self::Source(chunk) => chunk.index,
+            Self::Parts(chunk) => chunk,
+        }
+    }
+}
+
+/// What the threads share: the chunks of one stage.
 pub(super) struct Work {
     objects: Arc<LocalObjects>,
     run: Run,
     plan: Plan,
-    chunks: Vec<Chunk>,
+    stage: Stage,
+    tasks: Vec<Task>,
     next: AtomicUsize,
     inherited: Inherited,
 }
 
 impl Work {
-    pub(super) fn new(objects: Arc<LocalObjects>, run: Run, plan: Plan, chunks: Vec<Chunk>) -> Self {
+    pub(super) fn new(
+        objects: Arc<LocalObjects>,
+        run: Run,
+        plan: Plan,
+        stage: Stage,
+        tasks: Vec<Task>,
+    ) -> Self {
         let inherited = std::env::vars_os().filter_map(utf8).collect();
-        Self { objects, run, plan, chunks, next: AtomicUsize::new(0), inherited }
+        Self { objects, run, plan, stage, tasks, next: AtomicUsize::new(0), inherited }
     }
 
-    /// The bytes of a chunk.
-    pub(super) fn range(&self, chunk: ChunkIndex) -> ByteRange {
-        self.chunks[chunk.0 as usize].range
+    /// Where a chunk is, for a person.
+    pub(super) fn place(&self, chunk: ChunkIndex) -> String {
+        match self.tasks.iter().find(|task| task.chunk() == chunk) {
+            Some(Task::Source(Chunk { range, .. })) => format!("chunk {chunk} (bytes {range})"),
+            _ => format!("chunk {chunk} of stage {}", self.stage.name),
+        }
     }
 
     /// Does one chunk after the other until there are none, or nobody listens any more.
     pub(super) async fn do_chunks(self: Arc<Self>, ends: mpsc::Sender<(ChunkIndex, End)>) {
-        while let Some(chunk) = self.chunks.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let end = self.do_chunk(*chunk).await;
-            if ends.send((chunk.index, end)).await.is_err() {
+        while let Some(task) = self.tasks.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let end = self.do_chunk(*task).await;
+            if ends.send((task.chunk(), end)).await.is_err() {
                 return;
             }
         }
     }
 
     /// Tries a chunk as often as the pipeline says.
-    async fn do_chunk(&self, chunk: Chunk) -> End {
-        let retry = self.run.stage().retry;
+    async fn do_chunk(&self, task: Task) -> End {
+        let (retry, chunk) = (self.stage.retry, task.chunk());
         let mut tries = 1;
         loop {
             let name = tries.to_string();
+            let input = match self.input(task).await {
+                Ok(input) => input,
+                Err(error) => return End::Failed(Failure::of_chunk(error.to_string())),
+            };
             let attempt = Attempt {
                 objects: &*self.objects,
                 run: &self.run,
                 plan: &self.plan,
+                stage: &self.stage,
                 chunk,
+                input,
                 work_bucket: WORK,
                 name: &name,
                 inherited: &self.inherited,
@@ -77,12 +111,20 @@ impl Work {
                 Ok(sums) => return End::Done(sums),
                 Err(ChunkError::Permanent(failure)) => return End::Failed(failure),
                 Err(ChunkError::Process(error)) if tries < retry.attempts => {
-                    say::note(&format!("chunk {}, try {tries}: {error}; trying again", chunk.index));
+                    say::note(&format!("chunk {chunk}, try {tries}: {error}; trying again"));
                     LocalClock.sleep_ms(retry.backoff_ms).await;
                     tries += 1;
                 }
                 Err(error) => return End::Failed(Failure::of_chunk(error.to_string())),
             }
+        }
+    }
+
+    async fn input(&self, task: Task) -> Result<Input, UploadError> {
+        match task {
+            _ if self.stage.name == PLAN => Ok(Input::of_plan_step(&self.run)),
+            Task::Source(chunk) => Ok(Input::of_first(&self.run, &chunk)),
+            Task::Parts(chunk) => Input::of_parts(&*self.objects, &self.run, WORK, &self.stage, chunk).await,
         }
     }
 }

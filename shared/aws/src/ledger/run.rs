@@ -243,6 +243,7 @@ mod tests {
             generation: Generation(0),
             epoch: Epoch(1),
             scan: None,
+            list: None,
             plan: None,
             former: None,
             uploads: Vec::new(),

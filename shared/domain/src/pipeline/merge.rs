@@ -44,7 +44,7 @@ impl Merge {
         node: &Node<'_>,
         mistakes: &mut Mistakes,
         source: Option<&Source>,
-        stage: Option<&Stage>,
+        stages: Option<&[Stage]>,
     ) -> Option<Self> {
         let fields = Fields::open(node, &SCHEMA, mistakes)?;
         let bucket = fields.optional("bucket", None, mistakes, |node, m| bucket(node, m).map(Some));
@@ -52,7 +52,7 @@ impl Merge {
         let beside = default_errors_key(key.as_ref().map_or(DEFAULT_KEY, KeyTemplate::as_str));
         let errors_key = decode_key(&fields, "errors_key", &beside, mistakes, source);
         let header = fields
-            .optional("header", default_header(source, stage), mistakes, |node, m| header(node, m, source));
+            .optional("header", default_header(source, stages), mistakes, |node, m| header(node, m, source));
         let (key, errors_key) = (key?, errors_key?);
         if key == errors_key {
             let found = format!("`{errors_key}`, which is the key of the output");
@@ -88,9 +88,9 @@ fn default_errors_key(key: &str) -> String {
     format!("{}{ERRORS_TAIL}", key.strip_suffix(OUTPUT_TAIL).unwrap_or(key))
 }
 
-/// `input` for `copy` of a source with a header, else none.
-fn default_header(source: Option<&Source>, stage: Option<&Stage>) -> MergeHeader {
-    let copies = stage.is_some_and(|stage| stage.process == Process::Copy);
+/// `input` for nothing but `copy` of a source with a header, else none.
+fn default_header(source: Option<&Source>, stages: Option<&[Stage]>) -> MergeHeader {
+    let copies = matches!(stages, Some([stage]) if stage.process == Process::Copy);
     if copies && source.is_some_and(Source::has_header) { MergeHeader::Input } else { MergeHeader::None }
 }
 
@@ -147,7 +147,9 @@ fn decode_key(
 
 /// Whether all that the source matches looks written by the template, so that nothing could start a run.
 fn hides_all(template: &KeyTemplate, source: &Source) -> bool {
-    source.prefix.starts_with(template.head()) && source.suffix.ends_with(template.tail())
+    source.is_object()
+        && source.prefix.starts_with(template.head())
+        && source.suffix.ends_with(template.tail())
 }
 
 fn bucket(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<String> {

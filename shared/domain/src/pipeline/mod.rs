@@ -2,8 +2,8 @@
 //!
 //! [`Pipeline::parse`] reads YAML or JSON and either gives typed values with every default filled in, or refuses
 //! the document with *every* mistake: its path, what was found, what is allowed. A field that is unknown, or known
-//! but not built yet, is a mistake; nothing is ignored. `null` is no value: a field is left out instead. Of a
-//! second stage only its presence is reported.
+//! but not built yet, is a mistake; nothing is ignored. `null` is no value: a field is left out instead. Of the
+//! stages only those up to the first with a mistake are looked at.
 //!
 //! [`Pipeline::to_document`] writes the same schema with every default explicit; it is what the table stores (also
 //! through `Serialize`), and parsing it gives the same pipeline.
@@ -20,8 +20,10 @@
 //! equal pipelines.
 
 mod eks;
+mod id_range;
 mod merge;
 mod on_error;
+mod plan_step;
 mod process;
 mod select;
 mod source;
@@ -30,6 +32,7 @@ mod stage;
 mod template;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 use std::ops::RangeInclusive;
 
@@ -48,21 +51,24 @@ use crate::{
 };
 
 pub use eks::{Eks, RunOn, Toleration};
+pub use id_range::{IdRange, lines_bytes};
 pub use merge::{Merge, MergeHeader};
 pub use on_error::{OnError, SourceChanged, Tolerance};
+pub use plan_step::PlanStep;
 pub use process::{Credentials, Process};
 pub use select::select;
 pub use source::{Encoding, Format, Source};
 pub use split::{FanOut, Split};
 pub use stage::{Retry, Stage};
 pub use template::{KeyTemplate, KeyTooLong, MAX_KEY_BYTES, MAX_LITERAL_BYTES, NotATemplate};
+pub use upstream::{Depends, Upstream};
 
 /// Longest document, as written and as stored, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
 const SCHEMA: Schema = Schema {
-    built: &["pipeline", "source", "split", "fan_out", "deadline", "stages", "merge", "on_error"],
-    not_yet: &["budget", "plan", "schedule", "notify", "cleanup"],
+    built: &["pipeline", "source", "plan", "split", "fan_out", "deadline", "stages", "merge", "on_error"],
+    not_yet: &["budget", "schedule", "notify", "cleanup"],
 };
 const WELL_FORMED: &str = "one well-formed document of YAML or JSON, without anchors, aliases and tags";
 const NAME: &str = "1 to 63 of a-z, 0-9, `-`, the first not `-`";
@@ -77,13 +83,15 @@ pub struct Pipeline {
     pub name: String,
     /// What is read.
     pub source: Source,
+    /// What writes the list of items, where the source is one.
+    pub plan: Option<PlanStep>,
     /// How it becomes chunks.
     pub split: Split,
     /// How chunks reach workers.
     pub fan_out: FanOut,
     /// How long a run may last, in milliseconds: 1 minute to 13 days.
     pub deadline_ms: u64,
-    /// The processing steps: exactly one for now.
+    /// The processing steps, at least one: the first reads the source, the last makes the output.
     pub stages: Vec<Stage>,
     /// Where the output goes.
     pub merge: Merge,
@@ -114,16 +122,20 @@ impl Pipeline {
     /// The canonical document: the same schema with every default explicit. It is at most
     /// [`MAX_DOCUMENT_BYTES`] long as compact JSON, and parsing it gives the same pipeline.
     pub fn to_document(&self) -> Json {
-        json!({
+        let mut document = json!({
             "pipeline": self.name,
             "source": self.source.to_document(),
             "split": self.split.to_document(),
             "fan_out": self.fan_out.to_document(),
             "deadline": DURATION.format(self.deadline_ms),
-            "stages": self.stages.iter().map(Stage::to_document).collect::<Vec<_>>(),
+            "stages": self.stages.iter().map(|stage| stage.to_document(&self.stages)).collect::<Vec<_>>(),
             "merge": self.merge.to_document(),
             "on_error": self.on_error.to_document(),
-        })
+        });
+        if let Some(plan) = &self.plan {
+            document["plan"] = plan.to_document();
+        }
+        document
     }
 
     /// The key of the output of a run of this source.
@@ -134,6 +146,18 @@ impl Pipeline {
     /// The key of the bad records of a run of this source.
     pub fn errors_key(&self, key: &str, run: &RunId) -> Result<String, KeyTooLong> {
         self.merge.errors_key.fill(key, &run.to_string())
+    }
+
+    /// The place of a stage in the list, by its name.
+    pub fn stage_index(&self, name: &str) -> Option<usize> {
+        self.stages.iter().position(|stage| stage.name == name)
+    }
+
+    /// The stages that read the parts of the one at `index`, with their places.
+    pub fn readers_of(&self, index: usize) -> impl Iterator<Item = (usize, Upstream)> {
+        let stages = self.stages.iter().enumerate();
+        let upstreams = stages.filter_map(|(place, stage)| Some((place, stage.upstream?)));
+        upstreams.filter(move |(_, upstream)| upstream.stage == index)
     }
 
     fn from_document(document: &Value) -> Result<Self, InvalidDocument> {
@@ -153,21 +177,25 @@ impl Pipeline {
         let allowed = "a mapping with format";
         let source =
             mistakes.flawless(|m| fields.required("source", allowed, m, |node, m| Source::decode(node, m)));
-        let split = fields.optional("split", Split::DEFAULT, mistakes, Split::decode);
+        let plan = fields.optional("plan", None, mistakes, |node, m| PlanStep::decode(node, m).map(Some));
+        check_plan(&fields, source.as_ref(), mistakes);
+        let split = fields.optional("split", Split::default_of(source.as_ref()), mistakes, |node, m| {
+            Split::decode(node, m, source.as_ref())
+        });
         let fan_out = fields.optional("fan_out", FanOut::Sqs, mistakes, FanOut::decode);
         let deadline_ms =
             fields.optional("deadline", DAY, mistakes, |node, m| quantity(node, m, &DURATION, &DEADLINE_MS));
         let stages = mistakes.flawless(|m| {
-            fields.required("stages", "a list of one stage", m, |node, m| {
+            fields.required("stages", "a list of 1 to 16 stages", m, |node, m| {
                 Stage::decode_all(node, m, source.as_ref())
             })
         });
-        let stage = stages.as_ref().and_then(|stages| stages.first());
-        let merge = Merge::decode(&fields.section("merge"), mistakes, source.as_ref(), stage);
+        let merge = Merge::decode(&fields.section("merge"), mistakes, source.as_ref(), stages.as_deref());
         let on_error = fields.optional("on_error", OnError::DEFAULT, mistakes, OnError::decode);
         Some(Self {
             name: name?,
             source: source?,
+            plan,
             split,
             fan_out,
             deadline_ms,
@@ -187,6 +215,22 @@ impl Pipeline {
             ));
         }
         Ok(self)
+    }
+}
+
+/// A plan step and a source of items go together.
+fn check_plan(fields: &Fields<'_>, source: Option<&Source>, mistakes: &mut Mistakes) {
+    let Some(source) = source else { return };
+    match (source.format == Format::Items, fields.get("plan").is_some()) {
+        (true, false) => {
+            let found = "no such field, and `source.items` is to be written by it";
+            mistakes.add(fields.path_of("plan"), found, "a mapping with command");
+        }
+        (false, true) => {
+            let found = "a plan step that nothing reads";
+            mistakes.add(fields.path_of("plan"), found, "none, or `source: {items: plan}`");
+        }
+        _ => {}
     }
 }
 

@@ -80,7 +80,9 @@ impl Process {
 }
 
 impl Credentials {
-    fn name(self) -> &'static str {
+    pub(super) const WORDS: &[(&str, Self)] = &[("none", Self::None), ("pass", Self::Pass)];
+
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Pass => "pass",
@@ -120,9 +122,14 @@ fn decode_command(node: &Node<'_>, stage: &Fields<'_>, mistakes: &mut Mistakes) 
         word(node, m, &[("none", false), ("stdin", true)], &[])
     });
     let credentials = stage.optional("credentials", Credentials::None, mistakes, |node, m| {
-        word(node, m, &[("none", Credentials::None), ("pass", Credentials::Pass)], &[])
+        word(node, m, Credentials::WORDS, &[])
     });
-    let allowed = "a list of texts, the program first, such as [./confirm, --fast]";
+    let argv = arguments(node, mistakes, "a list of texts, the program first, such as [./confirm, --fast]")?;
+    Some(Process::Command { argv, header_on_stdin, credentials })
+}
+
+/// A program and its arguments.
+pub(super) fn arguments(node: &Node<'_>, mistakes: &mut Mistakes, allowed: &str) -> Option<Vec<String>> {
     let items = list(node, mistakes, allowed)?;
     if items.is_empty() {
         return node.refuse(mistakes, allowed);
@@ -131,7 +138,7 @@ fn decode_command(node: &Node<'_>, stage: &Fields<'_>, mistakes: &mut Mistakes) 
     for item in &items {
         argv.extend(text_that(item, mistakes, "a text that is not empty and has no NUL", is_argument));
     }
-    Some(Process::Command { argv, header_on_stdin, credentials })
+    Some(argv)
 }
 
 fn is_argument(text: &str) -> bool {

@@ -5,10 +5,11 @@ use std::cmp::Reverse;
 use super::Pipeline;
 
 impl Pipeline {
-    /// Whether an object of this key starts a run: it has the source's prefix and suffix, is no folder (a key that
+    /// Whether an object of this key starts a run: the pipeline reads one object a run, and this one has the source's prefix and suffix, is no folder (a key that
     /// ends in `/`, as the console makes them) and nothing that this pipeline itself may have written.
     pub fn matches(&self, key: &str) -> bool {
-        key.starts_with(&self.source.prefix)
+        self.source.is_object()
+            && key.starts_with(&self.source.prefix)
             && key.ends_with(&self.source.suffix)
             && !key.ends_with('/')
             && !self.merge.may_write(key)

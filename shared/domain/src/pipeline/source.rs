@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Value as Json, json};
 
+use super::id_range::IdRange;
 use super::template::MAX_KEY_BYTES;
 use crate::document::Mistakes;
 use crate::document::decode::{Fields, Node, Schema, flag, quantity, text, text_that, word};
@@ -21,10 +22,15 @@ const SCHEMA: Schema = Schema {
         "compression",
         "length",
         "max_record",
+        "range",
+        "items",
     ],
-    not_yet: OTHER_SOURCES,
+    not_yet: &[],
 };
+/// What makes a source that is no object; it has the rest of the fields of none.
 const OTHER_SOURCES: &[&str] = &["range", "items"];
+const OF_OBJECTS: &[&str] =
+    &["prefix", "suffix", "format", "header", "delimiter", "quote", "encoding", "compression", "length"];
 
 const DEFAULT_MAX_RECORD_BYTES: u64 = 16 * MIB;
 /// A record is held whole in a worker's memory, more than once; the largest Lambda has 10 GiB.
@@ -67,6 +73,12 @@ pub enum Format {
         /// Length of a record, in bytes.
         length_bytes: u64,
     },
+    /// Each object under the prefix is a record: a line of JSON that names and pins it.
+    Objects,
+    /// Each line is a JSON document of the list that the pipeline's plan step writes.
+    Items,
+    /// Each id is a record: a line of its decimal digits.
+    Ids(IdRange),
 }
 
 /// How bytes make characters. All of them have ASCII's bytes for line ends, delimiters and quotes, so records are
@@ -82,6 +94,16 @@ pub enum Encoding {
 }
 
 impl Source {
+    /// Whether a run reads one object, so that the upload of one starts it.
+    pub fn is_object(&self) -> bool {
+        !matches!(self.format, Format::Objects | Format::Items | Format::Ids(_))
+    }
+
+    /// Whether a run reads a list that is made first: of the objects under the prefix, or by the plan step.
+    pub fn is_list(&self) -> bool {
+        matches!(self.format, Format::Objects | Format::Items)
+    }
+
     /// Whether the source begins with a header that is not data.
     pub fn has_header(&self) -> bool {
         matches!(self.format, Format::Csv { header: true, .. })
@@ -123,6 +145,11 @@ impl Source {
                 document["format"] = json!("fixed");
                 document["length"] = json!(SIZE.format(length_bytes));
             }
+            Format::Objects => document["format"] = json!("objects"),
+            Format::Items => return json!({ "items": "plan", "max_record": document["max_record"] }),
+            Format::Ids(range) => {
+                return json!({ "range": range.to_document(), "max_record": document["max_record"] });
+            }
         }
         document
     }
@@ -154,15 +181,22 @@ enum Kind {
     Lines,
     Jsonl,
     Fixed,
+    Objects,
 }
 
 fn decode_format(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Format> {
-    if fields.get("format").is_none() && fields.has_any(OTHER_SOURCES) {
-        return None; // already refused: such a source has no format
+    if fields.has_any(OTHER_SOURCES) {
+        return decode_other(fields, mistakes);
     }
-    let words = [("csv", Kind::Csv), ("lines", Kind::Lines), ("jsonl", Kind::Jsonl), ("fixed", Kind::Fixed)];
-    let kind = fields
-        .required("format", "csv, lines, jsonl, fixed", mistakes, |node, m| word(node, m, &words, &[]))?;
+    let words = [
+        ("csv", Kind::Csv),
+        ("lines", Kind::Lines),
+        ("jsonl", Kind::Jsonl),
+        ("fixed", Kind::Fixed),
+        ("objects", Kind::Objects),
+    ];
+    let allowed = "csv, lines, jsonl, fixed, objects";
+    let kind = fields.required("format", allowed, mistakes, |node, m| word(node, m, &words, &[]))?;
     if kind != Kind::Csv {
         fields.refuse_all(&["delimiter", "quote"], "nothing: only a csv source has it", mistakes);
         fields.optional("header", (), mistakes, no_header);
@@ -174,11 +208,24 @@ fn decode_format(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Format>
         Kind::Csv => Some(decode_csv(fields, mistakes)),
         Kind::Lines => Some(Format::Lines),
         Kind::Jsonl => Some(Format::Jsonl),
+        Kind::Objects => Some(Format::Objects),
         Kind::Fixed => {
             let allowed = SIZE.allowed(&LENGTH_BYTES);
             let length = |node: &Node<'_>, m: &mut Mistakes| quantity(node, m, &SIZE, &LENGTH_BYTES);
             let length_bytes = fields.required("length", &allowed, mistakes, length)?;
             Some(Format::Fixed { length_bytes })
+        }
+    }
+}
+
+fn decode_other(fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Format> {
+    fields.refuse_all(OF_OBJECTS, "nothing: a source that is a range or items has no object", mistakes);
+    match (fields.get("range"), fields.get("items")) {
+        (Some(range), None) => IdRange::decode(&range, mistakes).map(Format::Ids),
+        (None, Some(items)) => word(&items, mistakes, &[("plan", Format::Items)], &[]),
+        _ => {
+            mistakes.add(fields.path_of("items"), "both range and items", "one of range, items");
+            None
         }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::eks::RunOn;
 use super::process::Process;
 use super::source::{Format, Source};
+use super::upstream::Upstream;
 use crate::document::Mistakes;
 use crate::document::decode::{Fields, Node, Schema, list, quantity, text_that, whole};
 use crate::document::quantity::{DAY, DURATION, MINUTE, SECOND};
@@ -27,8 +28,10 @@ const SCHEMA: Schema = Schema {
         "resources",
         "chunks_per_pod",
         "kubernetes",
+        "depends",
+        "aggregate",
     ],
-    not_yet: &["depends", "aggregate", "order", "rate", "idempotent"],
+    not_yet: &["order", "rate", "idempotent"],
 };
 const RETRY_SCHEMA: Schema = Schema { built: &["attempts", "backoff"], not_yet: &[] };
 
@@ -41,11 +44,16 @@ const ATTEMPTS: RangeInclusive<u32> = 1..=10;
 /// SQS delays a message by at most 15 minutes.
 const BACKOFF_MS: RangeInclusive<u64> = 0..=15 * MINUTE;
 
+/// The most stages of a pipeline.
+const MAX_STAGES: usize = 16;
+
 /// One processing step of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
-    /// 1 to 32 of a-z, 0-9 and `-`; never `scan`.
+    /// 1 to 32 of a-z, 0-9 and `-`; never `scan` or `plan`, and no other stage's.
     pub name: String,
+    /// What it reads; the first stage, which has none, reads the source.
+    pub upstream: Option<Upstream>,
     /// What is done with a chunk.
     pub process: Process,
     /// Where attempts are made.
@@ -84,30 +92,49 @@ impl Retry {
 }
 
 impl Stage {
-    /// Decodes the list of stages, which has exactly one for now.
+    /// Decodes the list of stages: the first reads the source, each other the parts of one before it.
     pub(super) fn decode_all(
         node: &Node<'_>,
         mistakes: &mut Mistakes,
         source: Option<&Source>,
     ) -> Option<Vec<Self>> {
-        let allowed = "a list of one stage";
-        let stages = list(node, mistakes, allowed)?;
-        let Some((first, more)) = stages.split_first() else {
-            return node.refuse(mistakes, allowed);
-        };
-        for stage in more {
-            stage.refuse::<()>(mistakes, "nothing: more than one stage is not yet built");
+        let nodes = list(node, mistakes, STAGES)?;
+        if !(1..=MAX_STAGES).contains(&nodes.len()) {
+            return node.refuse(mistakes, STAGES);
         }
-        Some(vec![Self::decode(first, mistakes, source)?])
+        let mut stages: Vec<Self> = Vec::new();
+        for node in &nodes {
+            // Behind one that has mistakes it is not known what a stage may depend on.
+            let stage = Self::decode(node, mistakes, source, &stages)?;
+            if stages.iter().any(|other| other.name == stage.name) {
+                mistakes.add(
+                    format!("{}.name", node.path),
+                    format!("{:?} again", stage.name),
+                    "a name of its own",
+                );
+            }
+            stages.push(stage);
+        }
+        Some(stages)
     }
 
-    fn decode(node: &Node<'_>, mistakes: &mut Mistakes, source: Option<&Source>) -> Option<Self> {
+    fn decode(
+        node: &Node<'_>,
+        mistakes: &mut Mistakes,
+        source: Option<&Source>,
+        before: &[Self],
+    ) -> Option<Self> {
         let fields = Fields::open(node, &SCHEMA, mistakes)?;
         let name = fields.required("name", NAME, mistakes, |node, m| text_that(node, m, NAME, is_name));
         let process = mistakes.flawless(|m| Process::decode(&fields, &node.path, m));
-        if let (Some(process), Some(source)) = (&process, source) {
-            check_source(process, source, &fields, mistakes);
+        match (&process, source) {
+            (Some(process), Some(source)) if before.is_empty() => {
+                check_source(process, source, &fields, mistakes);
+            }
+            (Some(process), _) if !before.is_empty() => check_parts(process, &fields, mistakes),
+            _ => {}
         }
+        let upstream = Upstream::decode(&fields, before, mistakes);
         let run_on = RunOn::decode(&fields, process.as_ref(), mistakes);
         let max_concurrency =
             fields.optional("max_concurrency", 200, mistakes, |node, m| whole(node, m, &MAX_CONCURRENCY));
@@ -119,12 +146,16 @@ impl Stage {
             quantity(node, m, &DURATION, &timeout_range)
         });
         let retry = fields.optional("retry", Retry::DEFAULT, mistakes, Retry::decode);
-        Some(Self { name: name?, process: process?, run_on, max_concurrency, timeout_ms, retry })
+        Some(Self { name: name?, upstream, process: process?, run_on, max_concurrency, timeout_ms, retry })
     }
 
-    pub(super) fn to_document(&self) -> Json {
+    /// `all` are the stages of the pipeline.
+    pub(super) fn to_document(&self, all: &[Self]) -> Json {
         let mut stage = Map::new();
         stage.insert("name".into(), json!(self.name));
+        if let Some(upstream) = self.upstream {
+            upstream.write(&all[upstream.stage].name, &mut stage);
+        }
         self.run_on.write(&mut stage);
         self.process.write(&mut stage);
         stage.insert("max_concurrency".into(), json!(self.max_concurrency));
@@ -135,11 +166,12 @@ impl Stage {
     }
 }
 
-const NAME: &str = "1 to 32 of a-z, 0-9, `-`, but not `scan`";
+const STAGES: &str = "a list of 1 to 16 stages";
+const NAME: &str = "1 to 32 of a-z, 0-9, `-`, but not `scan`, `plan`";
 
 fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
-        && name != crate::SCAN
+        && !matches!(name, crate::SCAN | crate::PLAN)
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
@@ -153,6 +185,21 @@ fn check_source(process: &Process, source: &Source, stage: &Fields<'_>, mistakes
         Process::Command { header_on_stdin: true, .. } if !source.has_header() => {
             let found = "stdin on a source without a header";
             mistakes.add(stage.path_of("header"), found, "none, or stdin with `source.header: true`");
+        }
+        _ => {}
+    }
+}
+
+/// Compares what is done with what a later stage reads: the parts of another, line by line.
+fn check_parts(process: &Process, stage: &Fields<'_>, mistakes: &mut Mistakes) {
+    match process {
+        Process::Orders { .. } => {
+            let found = "orders on the parts of another stage, which have no header";
+            mistakes.add(stage.path_of("process"), found, "orders in the first stage");
+        }
+        Process::Command { header_on_stdin: true, .. } => {
+            let found = "stdin in a stage that reads the parts of another, which have no header";
+            mistakes.add(stage.path_of("header"), found, "none");
         }
         _ => {}
     }

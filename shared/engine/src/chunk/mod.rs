@@ -1,20 +1,26 @@
 //! One attempt at one chunk: a ranged read, the processor, and the creation of the part.
 
+mod input;
 mod pass;
 mod statistics;
 mod verdicts;
 
 use std::sync::Arc;
 
-use fanfold_domain::{ByteRange, Chunk, ObjectName, Plan, Run, Sums, message::Failure, pipeline::Process};
+use fanfold_domain::{
+    ByteRange, ChunkIndex, LineEnd, ObjectName, Plan, Run, SourcePin, Sums,
+    message::Failure,
+    pipeline::{Process, Stage},
+};
 use fanfold_ports::{
     Fault, Objects, PortError, Tables,
     objects::{ByteStream, Condition, ObjectHead, Pin, ReadError, UploadError, Written},
 };
+use fanfold_records::Dialect;
 use futures::TryStreamExt;
 use thiserror::Error;
 
-use self::{pass::Pass, verdicts::Verdicts};
+use self::{input::Piece, pass::Pass, verdicts::Verdicts};
 use crate::{
     bad::BadRecords,
     dialect,
@@ -22,6 +28,7 @@ use crate::{
     processor::{self, Context, Inherited, ProcessError},
 };
 
+pub use input::Input;
 pub use statistics::{Statistics, end_by_part, ends_or_failures, scan_sums, statistics_of};
 
 /// The smallest range that is copied where it lies, in bytes: S3 copies ranges of no object below 5 MiB, and for
@@ -39,8 +46,12 @@ pub struct Attempt<'a> {
     pub run: &'a Run,
     /// What planning found.
     pub plan: &'a Plan,
-    /// The chunk.
-    pub chunk: Chunk,
+    /// The stage.
+    pub stage: &'a Stage,
+    /// Which chunk.
+    pub chunk: ChunkIndex,
+    /// What it reads.
+    pub input: Input,
     /// The bucket of parts.
     pub work_bucket: &'a str,
     /// A name that no other attempt at this chunk has.
@@ -116,7 +127,7 @@ impl Attempt<'_> {
     }
 
     fn part(&self) -> ObjectName {
-        self.work(self.run.keys().part(self.chunk.index))
+        self.work(self.run.keys(&self.stage.name).part(self.chunk))
     }
 
     fn work(&self, key: String) -> ObjectName {
@@ -129,13 +140,17 @@ impl Attempt<'_> {
 
     /// What the attempt that created the part counted.
     async fn winner(&self, part: &ObjectHead) -> Result<Sums, ChunkError> {
-        Ok(statistics_of(self.objects, self.run, self.work_bucket, self.chunk.index, part).await?.sums)
+        Ok(statistics_of(self.objects, self.run, self.work_bucket, &self.stage.name, self.chunk, part)
+            .await?
+            .sums)
     }
 
     async fn make(&self) -> Result<Made<'_>, ChunkError> {
-        let may_be_copied =
-            self.run.stage().process == Process::Copy && self.chunk.range.len() >= LEAST_COPY_BYTES;
-        if may_be_copied && let Some(made) = self.copy().await? {
+        let may_be_copied = self.stage.process == Process::Copy && self.input.len >= LEAST_COPY_BYTES;
+        if may_be_copied
+            && let Some((source, range)) = self.input.source_range()
+            && let Some(made) = self.copy(source, range).await?
+        {
             return Ok(made);
         }
         let header = self.header().await?;
@@ -152,27 +167,24 @@ impl Attempt<'_> {
                 }
             }
         }
-        let (bytes_in, bytes_out) = (self.chunk.range.len(), part.size_bytes());
+        let (bytes_in, bytes_out) = (self.input.len, part.size_bytes());
         let sums = Sums { records, bad_records: bad.count(), bytes_in, bytes_out, failed_chunks: 0 };
         Ok(Made { part, bad, sums })
     }
 
     /// Makes the part of a chunk that is to be copied by having its range copied where it lies: the bytes are read
     /// for what may be bad among them, and not sent again. `None` if some are, so that the range is not the part.
-    async fn copy(&self) -> Result<Option<Made<'_>>, ChunkError> {
+    async fn copy(&self, source: &SourcePin, range: ByteRange) -> Result<Option<Made<'_>>, ChunkError> {
         let looks = Box::new(Verdicts::new(Vec::new()));
         let (Pass { mut part, bad, records, .. }, _) = Pass::new(self, looks).run().await?;
         if bad.count() > 0 {
             bad.into_writer().abandon().await;
             return Ok(None);
         }
-        let (source, range) = (&self.run.source, self.chunk.range);
         if let Err(error) = part.copy(&source.object, &Pin::from(source), range).await {
             part.abandon().await;
             return Err(match error {
-                UploadError::Read(gone @ (ReadError::Missing(_) | ReadError::Changed(_))) => {
-                    ChunkError::SourceChanged(gone)
-                }
+                UploadError::Read(gone @ (ReadError::Missing(_) | ReadError::Changed(_))) => self.gone(gone),
                 failed => failed.into(),
             });
         }
@@ -187,7 +199,7 @@ impl Attempt<'_> {
             bad.into_writer().create(Condition::Always).await?;
         }
         let body = Statistics { sums }.encode();
-        let name = self.work(self.run.keys().statistics(self.chunk.index, self.name));
+        let name = self.work(self.run.keys(&self.stage.name).statistics(self.chunk, self.name));
         self.objects.put(&name, body, Condition::Always, &[].into()).await?;
         Ok(())
     }
@@ -195,35 +207,59 @@ impl Attempt<'_> {
     fn context<'b>(&'b self, header: Option<&'b [u8]>) -> Context<'b> {
         Context {
             run: self.run,
-            dialect: dialect::of(&self.run.pipeline.source),
+            stage: self.stage,
+            dialect: self.dialect(),
             header,
-            line_end: self.plan.line_end,
-            range: self.chunk.range,
-            chunk: self.chunk.index.0,
+            line_end: if self.is_first() { self.plan.line_end } else { LineEnd::Lf },
+            offset: self.input.offset,
+            chunk: self.chunk.0,
             attempt: self.name,
-            timeout_ms: self.run.stage().timeout_ms,
+            timeout_ms: self.stage.timeout_ms,
             inherited: self.inherited,
             tables: self.tables,
         }
     }
 
+    /// Whether the stage reads the source, and not the parts of another.
+    fn is_first(&self) -> bool {
+        self.stage.upstream.is_none()
+    }
+
+    /// How the records of the input are told apart: parts are read line by line.
+    fn dialect(&self) -> Dialect {
+        if self.is_first() { dialect::of(&self.run.pipeline.source) } else { Dialect::Lines }
+    }
+
     async fn header(&self) -> Result<Option<Vec<u8>>, ChunkError> {
-        match self.plan.header.filter(|_| processor::wants_header(&self.run.stage().process)) {
-            Some(range) if range.is_empty() => Ok(Some(Vec::new())),
-            Some(range) => {
-                let pieces: Vec<bytes::Bytes> = self.open(range).await?.try_collect().await?;
-                Ok(Some(pieces.concat()))
-            }
-            None => Ok(None),
+        let wants_header = self.is_first() && processor::wants_header(&self.stage.process);
+        let Some(range) = self.plan.header.filter(|_| wants_header) else { return Ok(None) };
+        if range.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let source = self.run.input();
+        let stream = self.objects.read(&source.object, &Pin::from(source), range).await;
+        let pieces: Vec<bytes::Bytes> = stream.map_err(|error| self.unread(error))?.try_collect().await?;
+        Ok(Some(pieces.concat()))
+    }
+
+    /// Opens a piece of the input.
+    async fn open(&self, piece: &Piece) -> Result<ByteStream, ChunkError> {
+        piece.open(self.objects).await.map_err(|error| self.unread(error))
+    }
+
+    fn unread(&self, error: ReadError) -> ChunkError {
+        match error {
+            ReadError::Port(error) => error.into(),
+            gone => self.gone(gone),
         }
     }
 
-    /// Opens bytes of the source, of which there is at least one.
-    async fn open(&self, range: ByteRange) -> Result<ByteStream, ChunkError> {
-        let source = &self.run.source;
-        self.objects.read(&source.object, &Pin::from(source), range).await.map_err(|error| match error {
-            ReadError::Port(error) => error.into(),
-            gone => ChunkError::SourceChanged(gone),
-        })
+    /// A source may be replaced; what we wrote ourselves is only lost.
+    fn gone(&self, gone: ReadError) -> ChunkError {
+        if self.is_first() && self.run.list.is_none() {
+            return ChunkError::SourceChanged(gone);
+        }
+        let reason = format!("{gone}: the work bucket must keep what a run wrote until it ends");
+        ChunkError::Permanent(Failure::of_chunk(reason))
     }
 }

@@ -7,8 +7,7 @@ use futures::TryStreamExt;
 
 use super::{ATTEMPT, Attempt, ChunkError};
 use crate::{
-    bad::{BadRecord, BadRecords},
-    dialect,
+    bad::{BadRecord, BadRecords, Place},
     part::PartWriter,
     processor::{LateVerdict, Processor, Record, Step},
 };
@@ -29,13 +28,13 @@ pub(super) struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     pub(super) fn new(attempt: &'a Attempt<'a>, processor: Box<dyn Processor>) -> Self {
-        let (run, keys) = (attempt.run, attempt.run.keys());
-        let source = &run.pipeline.source;
+        let keys = attempt.run.keys(&attempt.stage.name);
+        let max_record_bytes = attempt.run.pipeline.source.max_record_bytes;
         let named = Metadata::from([(ATTEMPT.to_owned(), attempt.name.to_owned())]);
-        let errors = attempt.work(keys.bad_records(attempt.chunk.index, attempt.name));
+        let errors = attempt.work(keys.bad_records(attempt.chunk, attempt.name));
         Self {
             attempt,
-            framer: Framer::new(dialect::of(source), attempt.chunk.range.start, source.max_record_bytes),
+            framer: Framer::new(attempt.dialect(), attempt.input.offset, max_record_bytes),
             processor,
             part: PartWriter::new(attempt.objects, attempt.part(), named),
             bad: BadRecords::new(attempt.objects, errors, Metadata::new()),
@@ -57,12 +56,12 @@ impl<'a> Pass<'a> {
     }
 
     async fn go_through(&mut self) -> Result<Vec<LateVerdict>, ChunkError> {
-        let range = self.attempt.chunk.range;
-        let mut left = range.len();
+        let attempt = self.attempt;
+        let mut left = attempt.input.len;
         // The record under way, and the piece that has just come: at most `max_record` and a piece.
         let mut buffer: Vec<u8> = Vec::new();
-        if left > 0 {
-            let mut stream = self.attempt.open(range).await?;
+        for piece in &attempt.input.pieces {
+            let mut stream = attempt.open(piece).await?;
             while let Some(bytes) = stream.try_next().await? {
                 left = left.saturating_sub(bytes.len() as u64);
                 buffer.extend_from_slice(&bytes);
@@ -72,9 +71,8 @@ impl<'a> Pass<'a> {
             }
         }
         if left > 0 || !buffer.is_empty() {
-            let detail = format!("{left} of {} bytes did not come", range.len());
-            let source = &self.attempt.run.source.object;
-            return Err(PortError::new(Fault::Transient, "read", source, detail).into());
+            let detail = format!("{left} of {} bytes did not come", attempt.input.len);
+            return Err(PortError::new(Fault::Transient, "read", attempt.part(), detail).into());
         }
         loop {
             let step = self.processor.finish(self.part.buffer()).await?;
@@ -152,7 +150,10 @@ impl<'a> Pass<'a> {
     }
 
     #[cold]
-    fn refuse(&mut self, bad: BadRecord) {
+    fn refuse(&mut self, mut bad: BadRecord) {
+        if !self.attempt.is_first() {
+            bad.at = Some(Place { stage: self.attempt.stage.name.clone(), chunk: self.attempt.chunk });
+        }
         self.bad.push(&bad);
         if self.bad.count() > self.attempt.run.pipeline.on_error.max_bad_records {
             self.last_straw = Some(bad);
@@ -188,7 +189,7 @@ async fn keep_bad_records(attempt: &Attempt<'_>, bad: BadRecords<'_>, error: Chu
         bad.into_writer().abandon().await;
         return error;
     };
-    let key = attempt.run.keys().bad_records(attempt.chunk.index, attempt.name);
+    let key = attempt.run.keys(&attempt.stage.name).bad_records(attempt.chunk, attempt.name);
     match bad.into_writer().create(Condition::Always).await {
         Ok(_) => ChunkError::Permanent(Failure { bad_records: Some(key), ..failure.clone() }),
         Err(error) => error.into(),

@@ -31,7 +31,7 @@ impl Statistics {
     }
 }
 
-/// Reads what the attempt that created `part` left of chunk `chunk`.
+/// Reads what the attempt that created `part` left of chunk `chunk` of a stage.
 ///
 /// # Errors
 /// The read failed, or its statistics are missing: they were written before the part was.
@@ -39,11 +39,12 @@ pub async fn statistics_of(
     objects: &dyn Objects,
     run: &Run,
     work_bucket: &str,
+    stage: &str,
     chunk: ChunkIndex,
     part: &ObjectHead,
 ) -> Result<Statistics, UploadError> {
     let attempt = part.metadata.get(ATTEMPT).map_or("", String::as_str);
-    let name = ObjectName::new(work_bucket, run.keys().statistics(chunk, attempt));
+    let name = ObjectName::new(work_bucket, run.keys(stage).statistics(chunk, attempt));
     let Some(head) = objects.head(&name, None).await? else {
         return Err(ReadError::Missing(name).into());
     };
@@ -69,9 +70,9 @@ pub async fn end_by_part(
         let scanned = objects.head(&ObjectName::new(work_bucket, run.scan_key(chunk)), None).await?;
         return Ok(scanned.map(|_| ChunkEnd::Done(scan_sums(run, chunk))));
     }
-    let part = ObjectName::new(work_bucket, run.keys().part(chunk));
+    let part = ObjectName::new(work_bucket, run.keys(stage).part(chunk));
     let Some(head) = objects.head(&part, None).await? else { return Ok(None) };
-    match statistics_of(objects, run, work_bucket, chunk, &head).await {
+    match statistics_of(objects, run, work_bucket, stage, chunk, &head).await {
         Ok(statistics) => Ok(Some(ChunkEnd::Done(statistics.sums))),
         // Without them it cannot be counted, today or ever.
         Err(UploadError::Read(ReadError::Missing(name))) => {

@@ -84,13 +84,15 @@ impl Cutter<'_> {
                     Locating::Scan => Method::Scan(Aim::Behind(nominal)),
                 }
             }
-            (Split::Records(count), Dialect::Fixed { length }) => {
+            (Split::Records(count) | Split::Batch { records: count, .. }, Dialect::Fixed { length }) => {
                 let records = self.data.len().div_ceil(length);
                 let cuts = self.every(length.saturating_mul(count));
                 Method::Fixed(cuts.map_err(|error| error.of_records(records))?)
             }
-            (Split::Records(_), _) if self.data.is_empty() => Method::Whole,
-            (Split::Records(count), _) => Method::Scan(Aim::Every(count)),
+            (Split::Records(_) | Split::Batch { .. }, _) if self.data.is_empty() => Method::Whole,
+            (Split::Records(count) | Split::Batch { records: count, .. }, _) => {
+                Method::Scan(Aim::Every(count))
+            }
         })
     }
 

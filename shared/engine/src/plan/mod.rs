@@ -3,17 +3,22 @@
 mod cut;
 mod head;
 mod kept;
+mod list;
+mod listed;
 mod reader;
 mod scan;
 
 use std::sync::Arc;
 
 use fanfold_domain::{
-    ByteRange, Chunk, ChunkIndex, Grouping, Plan, Run, Scan, SourcePin,
+    ByteRange, Chunk, ChunkIndex, Grouping, LineEnd, Plan, Run, Scan, SourcePin,
     group::TooManyChunks,
-    pipeline::{Pipeline, Source, Split},
+    pipeline::{Pipeline, Source, Split, lines_bytes},
 };
-use fanfold_ports::{Objects, PortError, objects::ReadError};
+use fanfold_ports::{
+    Objects, PortError,
+    objects::{ReadError, UploadError},
+};
 use fanfold_records::{BLOCK, Dialect, PreambleError, Scanner};
 use thiserror::Error;
 
@@ -25,6 +30,7 @@ use self::{
 };
 use crate::dialect;
 
+pub use list::{Wanted, list_objects};
 pub use scan::scan_chunk;
 
 /// What planning found: the plan, its chunks, and what it cost.
@@ -53,9 +59,47 @@ pub enum PlanError {
     /// What workers found of it is gone.
     #[error("{0}: the work bucket must keep what the scan of a source found until the run ends")]
     ScanLost(ReadError),
+    /// There is nothing to be done, where there should be.
+    #[error("{0}")]
+    Nothing(String),
+    /// A line of a list is no JSON mapping.
+    #[error("line {line} of the list (byte {offset}) is no JSON mapping: {source}")]
+    NotAnItem {
+        /// From 1.
+        line: u64,
+        /// Where it starts in the list.
+        offset: u64,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// A line of a list is longer than a record may be.
+    #[error("line {line} of the list (byte {offset}) is longer than source.max_record, {max_record} bytes")]
+    ItemTooLong {
+        /// From 1.
+        line: u64,
+        /// Where it starts in the list.
+        offset: u64,
+        /// The limit, in bytes.
+        max_record: u64,
+    },
+    /// A list could not be written.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
     /// A read failed.
     #[error(transparent)]
     Port(#[from] PortError),
+}
+
+impl PlanError {
+    /// Whether no further try would end otherwise.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Port(error) => error.is_permanent(),
+            Self::Upload(error) => error.is_final(),
+            Self::SourceChanged(_) => false,
+            _ => true,
+        }
+    }
 }
 
 impl From<ReadError> for PlanError {
@@ -131,6 +175,10 @@ pub async fn plan(
     source: &SourcePin,
 ) -> Result<Planned, PlanError> {
     let opened = Opened::new(objects, pipeline, source).await?;
+    if pipeline.source.is_list() {
+        let cuts = listed::cuts(&opened, &pipeline.source, pipeline.split).await?;
+        return opened.planned(cuts);
+    }
     let cutter = opened.cutter();
     let cuts = match cutter.method(pipeline.split)? {
         Method::Whole => Vec::new(),
@@ -144,6 +192,23 @@ pub async fn plan(
     opened.planned(cuts)
 }
 
+/// Plans a run over `ids`, half-open. Nothing is read.
+///
+/// # Errors
+/// More chunks than a stage can have.
+pub fn plan_ids(ids: ByteRange, split: Split) -> Result<Planned, PlanError> {
+    let per_chunk = match split {
+        Split::Records(records) => records,
+        Split::SizeBytes(size) | Split::Batch { size_bytes: size, .. } => size,
+    };
+    let grouping = Grouping::choose(ids.len().div_ceil(per_chunk), lines_bytes(ids))
+        .map_err(|error| error.of_records(ids.len()))?;
+    let ranges = (0..).map(ChunkIndex).zip(ids.pieces(per_chunk));
+    let chunks = ranges.map(|(index, range)| Chunk { index, range }).collect();
+    let plan = Plan { grouping, preamble: ByteRange::new(0, 0), header: None, line_end: LineEnd::Lf };
+    Ok(Planned { plan, chunks, bytes_read: 0 })
+}
+
 /// How workers are to scan `source`, if it must be scanned and is too large for one reader.
 ///
 /// # Errors
@@ -154,7 +219,7 @@ pub async fn scan_due(
     source: &SourcePin,
     limits: ScanLimits,
 ) -> Result<Option<Scan>, PlanError> {
-    if source.size_bytes <= limits.alone_bytes {
+    if source.size_bytes <= limits.alone_bytes || pipeline.source.is_list() {
         return Ok(None);
     }
     let opened = Opened::new(objects, pipeline, source).await?;
@@ -174,7 +239,7 @@ pub async fn plan_scanned(
     scan: &Scan,
     work_bucket: &str,
 ) -> Result<Planned, PlanError> {
-    let (pipeline, source) = (&run.pipeline, &run.source);
+    let (pipeline, source) = (&run.pipeline, run.input());
     let opened = Opened::new(objects.clone(), pipeline, source).await?;
     let cutter = opened.cutter();
     let Method::Scan(aim) = cutter.method(pipeline.split)? else {

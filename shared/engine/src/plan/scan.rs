@@ -169,7 +169,7 @@ pub async fn scan_chunk(
     chunk: ChunkIndex,
 ) -> Result<(), PlanError> {
     let scanner = super::scanner_of(&run.pipeline.source);
-    let reader = Reader::new(objects.clone(), run.source.clone());
+    let reader = Reader::new(objects.clone(), run.input().clone());
     let summary = scan_range(&reader, scanner, scan.range(chunk)).await?;
     kept::write(&*objects, run, work_bucket, chunk, &summary).await
 }

@@ -8,7 +8,10 @@ mod orders;
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use fanfold_domain::{ByteRange, LineEnd, Run, pipeline::Process};
+use fanfold_domain::{
+    LineEnd, Run,
+    pipeline::{Process, Stage},
+};
 use fanfold_ports::{Fault, PortError, Tables};
 use fanfold_records::Dialect;
 use thiserror::Error;
@@ -107,14 +110,16 @@ pub type Inherited = BTreeMap<String, String>;
 pub struct Context<'a> {
     /// The run, with its pipeline and its pinned source.
     pub run: &'a Run,
+    /// The stage.
+    pub stage: &'a Stage,
     /// How records and fields are told apart.
     pub dialect: Dialect,
     /// The source's header without line end, where it has one.
     pub header: Option<&'a [u8]>,
     /// How the source's lines end.
     pub line_end: LineEnd,
-    /// The chunk's bytes.
-    pub range: ByteRange,
+    /// Where its first record stands, in bytes: in the source, or in what the chunk of a later stage reads.
+    pub offset: u64,
     /// The chunk's index.
     pub chunk: u32,
     /// Names this attempt at the chunk.
@@ -137,7 +142,7 @@ pub fn wants_header(process: &Process) -> bool {
 /// # Errors
 /// The processor cannot work on such a source, or its command cannot be started.
 pub fn start(context: &Context<'_>) -> Result<Box<dyn Processor>, ProcessError> {
-    Ok(match &context.run.stage().process {
+    Ok(match &context.stage.process {
         Process::Copy => Box::new(copy::Copy),
         Process::Index => Box::new(index::Index::new(context.dialect)),
         Process::Orders { .. } => Box::new(orders::Orders::new(context)?),

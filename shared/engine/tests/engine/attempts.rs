@@ -21,7 +21,7 @@ fn lines(process: &str) -> World {
 }
 
 fn part(world: &World, chunk: Chunk) -> ObjectName {
-    ObjectName::new(WORK, world.run.keys().part(chunk.index))
+    ObjectName::new(WORK, world.run.keys(&world.run.last_stage().name).part(chunk.index))
 }
 
 #[tokio::test]

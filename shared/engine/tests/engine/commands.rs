@@ -93,7 +93,7 @@ fn the_environment_is_the_documented_one() {
         });
         let body = world.objects.contents(&fanfold_domain::ObjectName::new(
             crate::world::WORK,
-            world.run.keys().part(fanfold_domain::ChunkIndex(1)),
+            world.run.keys(&world.run.last_stage().name).part(fanfold_domain::ChunkIndex(1)),
         ));
         let body = body.unwrap();
         let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());

@@ -9,7 +9,7 @@ use fanfold_domain::{
     pipeline::{Pipeline, Split},
 };
 use fanfold_engine::{
-    chunk::{Attempt, ChunkError},
+    chunk::{Attempt, ChunkError, Input},
     fold::Fold,
     plan::{PlanError, Planned, plan},
     processor::Inherited,
@@ -99,7 +99,10 @@ impl World {
     ) -> Result<Sums, ChunkError> {
         let (run, inherited, plan) = (&self.run, &self.inherited, self.plan_of());
         let tables = Some(&self.tables);
-        Attempt { objects, run, plan, chunk, work_bucket: WORK, name, inherited, tables }.run().await
+        let (stage, input, chunk) = (run.first_stage(), Input::of_first(run, &chunk), chunk.index);
+        Attempt { objects, run, plan, stage, chunk, input, work_bucket: WORK, name, inherited, tables }
+            .run()
+            .await
     }
 
     fn plan_of(&self) -> &Plan {
@@ -127,10 +130,11 @@ impl World {
         let mut root = RootCount::default();
         // In any order: here from the last.
         for (group, count) in groups.iter().rev() {
-            let fold = Fold { objects, run, plan, work_bucket: WORK, group: *group, count };
+            let (stage, grouping, group) = (run.last_stage(), plan.grouping, *group);
+            let fold = Fold { objects, run, plan, stage, grouping, work_bucket: WORK, group, count };
             let sums = fold.run().await.unwrap();
             assert_eq!(fold.run().await.unwrap(), sums, "a group folded again");
-            root.mark(*group, sums);
+            root.mark(group, sums);
         }
         assert!(root.is_full(plan.grouping));
         let upload = objects.create_upload(&run.output, &metadata(run)).await.unwrap();
@@ -139,7 +143,7 @@ impl World {
         let sums: Vec<Sums> = groups.values().map(|count| count.sums).collect();
         let upload = objects.create_upload(&run.errors, &list_metadata(run)).await.unwrap();
         let list = ListUpload { upload, condition: Condition::Always };
-        write_bad_records(objects, run, WORK, &sums, list).await.unwrap();
+        write_bad_records(objects, run, WORK, &[sums], list).await.unwrap();
         let (upload, parts, expected) = (&assembled.upload, &assembled.parts, assembled.expected);
         objects.complete_upload(upload, parts, Condition::Always, expected).await.unwrap();
         assert_eq!(objects.open_uploads(), []);
@@ -166,6 +170,7 @@ fn run(pipeline: Pipeline, source: SourcePin) -> Run {
         generation: Generation(0),
         epoch: Epoch(1),
         scan: None,
+        list: None,
         plan: None,
         former: None,
         uploads: Vec::new(),

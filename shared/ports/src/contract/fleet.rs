@@ -21,7 +21,7 @@ pub struct FleetUnderTest {
 
 impl FleetUnderTest {
     fn stage(&self) -> StageId {
-        StageId::of(&sample_run(&self.unique, Timestamp(0)))
+        StageId::first_of(&sample_run(&self.unique, Timestamp(0)))
     }
 
     /// A cluster's name of this test's.

@@ -51,6 +51,7 @@ pub fn sample_run(key: &str, created_at: Timestamp) -> Run {
         generation: Generation(0),
         epoch: Epoch(0),
         scan: None,
+        list: None,
         plan: None,
         former: None,
         uploads: Vec::new(),

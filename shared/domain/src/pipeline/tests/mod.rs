@@ -4,6 +4,7 @@ mod accepted;
 mod refused;
 mod round_trip;
 mod sections;
+mod sources;
 
 use super::{InvalidDocument, Pipeline};
 use crate::RunId;

@@ -26,16 +26,15 @@ fan_out:  sqs
     let expected = r#"notify: found a mapping; allowed: nothing: `notify` is not yet built
 fan_out: found the field again; allowed: each field once
 pipeline: found "My Orders"; allowed: 1 to 63 of a-z, 0-9, `-`, the first not `-`
-source.colour: found an unknown field; allowed: prefix, suffix, format, header, delimiter, quote, encoding, compression, length, max_record
-source.format: found "cvs"; allowed: csv, lines, jsonl, fixed (did you mean `csv`?)
+source.colour: found an unknown field; allowed: prefix, suffix, format, header, delimiter, quote, encoding, compression, length, max_record, range, items
+source.format: found "cvs"; allowed: csv, lines, jsonl, fixed, objects (did you mean `csv`?)
 split.size: found "64MB"; allowed: a size from 1KiB to 5GiB, in B, KiB, MiB, GiB, TiB (did you mean 64MiB?)
 split.records: found the number 0; allowed: a whole number from 1 to 1000000000
 split: found both size and records; allowed: exactly one of size, records
 fan_out: found "distributed-map"; allowed: sqs (`distributed-map` is not yet built)
 deadline: found "90d"; allowed: a duration from 1m to 13d, in ms, s, m, h, d
-stages[1]: found a mapping; allowed: nothing: more than one stage is not yet built
-stages[0].procces: found an unknown field; allowed: name, run_on, process, command, image, header, credentials, with, max_concurrency, timeout, retry, resources, chunks_per_pod, kubernetes (did you mean `process`?)
-stages[0].name: found "scan"; allowed: 1 to 32 of a-z, 0-9, `-`, but not `scan`
+stages[0].procces: found an unknown field; allowed: name, run_on, process, command, image, header, credentials, with, max_concurrency, timeout, retry, resources, chunks_per_pod, kubernetes, depends, aggregate (did you mean `process`?)
+stages[0].name: found "scan"; allowed: 1 to 32 of a-z, 0-9, `-`, but not `scan`, `plan`
 stages[0]: found neither process nor command; allowed: exactly one of process, command
 stages[0].run_on: found "aks"; allowed: lambda, eks (did you mean `eks`?)
 stages[0].max_concurrency: found the number 1; allowed: a whole number from 2 to 10000
@@ -49,7 +48,7 @@ on_error.tolerate_failed_chunks: found "101%"; allowed: a whole number from 0 to
 
 #[test]
 fn a_document_that_is_no_mapping_is_refused() {
-    let fields = "a mapping of pipeline, source, split, fan_out, deadline, stages, merge, on_error";
+    let fields = "a mapping of pipeline, source, plan, split, fan_out, deadline, stages, merge, on_error";
     for (text, found) in [("", "nothing (null)"), ("[1, 2]", "a list of 2"), ("hello", r#""hello""#)] {
         assert_eq!(mistakes(text), format!("(document): found {found}; allowed: {fields}"));
     }
@@ -66,7 +65,7 @@ fn a_document_that_is_no_mapping_is_refused() {
 fn an_empty_document_lacks_what_is_required() {
     let expected = "pipeline: found no such field; allowed: 1 to 63 of a-z, 0-9, `-`, the first not `-`
 source: found no such field; allowed: a mapping with format
-stages: found no such field; allowed: a list of one stage";
+stages: found no such field; allowed: a list of 1 to 16 stages";
     assert_eq!(mistakes("{}"), expected);
 }
 
@@ -100,7 +99,7 @@ fn repeated_fields_are_refused_in_yaml_and_in_json() {
 
 #[test]
 fn sections_that_are_not_built_yet_are_refused_as_such() {
-    for name in ["budget", "plan", "schedule", "notify", "cleanup"] {
+    for name in ["budget", "schedule", "notify", "cleanup"] {
         let text = document("format: lines", "name: s, process: index", &format!("{name}: 5"));
         let expected = format!("{name}: found the number 5; allowed: nothing: `{name}` is not yet built");
         assert_eq!(mistakes(&text), expected);
@@ -111,7 +110,7 @@ fn sections_that_are_not_built_yet_are_refused_as_such() {
 fn empty_splits_and_stages_are_refused() {
     let text = "{pipeline: p, source: {format: lines}, split: {}, stages: []}";
     let expected = "split: found neither size nor records; allowed: exactly one of size, records
-stages: found a list of 0; allowed: a list of one stage";
+stages: found a list of 0; allowed: a list of 1 to 16 stages";
     assert_eq!(mistakes(text), expected);
 }
 
@@ -137,4 +136,39 @@ fn merge_keys_and_aliases_are_refused() {
 fn a_stored_document_is_checked_like_any_other() {
     let error = serde_json::from_str::<Pipeline>(r#"{"pipeline": "p"}"#).unwrap_err().to_string();
     assert!(error.contains("stages: found no such field"), "{error}");
+}
+
+#[test]
+fn what_a_stage_depends_on_must_come_before_it() {
+    let stages = |later: &str| {
+        let text = format!(
+            "{{pipeline: p, source: {{format: lines}}, stages: [{{name: a, process: copy}}, {{name: b, process: copy}}, {later}]}}"
+        );
+        mistakes(&text)
+    };
+    let late = "stages[2].depends.stage: found \"c\"; allowed: a stage that comes before in the list, so that there is no \
+                cycle: a, b";
+    assert_eq!(stages("{name: c, process: copy, depends: {stage: c}}"), late);
+    assert_eq!(
+        stages("{name: a, process: copy}"),
+        "stages[2].name: found \"a\" again; allowed: a name of its own"
+    );
+    assert_eq!(
+        stages("{name: c, process: copy, depends: n_to_n, aggregate: {fan_in: 2}}"),
+        "stages[2].depends: found n_to_n on a stage that aggregates, and so has another size than the stage before; \
+         allowed: all"
+    );
+    assert_eq!(
+        stages("{name: c, process: copy, aggregate: {fan_in: 1}}"),
+        "stages[2].aggregate.fan_in: found the number 1; allowed: a whole number from 2 to 10000"
+    );
+    assert_eq!(
+        stages("{name: c, process: orders}"),
+        "stages[2].process: found orders on the parts of another stage, which have no header; allowed: orders in the \
+         first stage"
+    );
+    assert_eq!(
+        mistakes("{pipeline: p, source: {format: lines}, stages: [{name: a, process: copy, depends: all}]}"),
+        "stages[0].depends: found \"all\"; allowed: nothing: the first stage reads the source"
+    );
 }

@@ -83,7 +83,8 @@ fn run_on(is_command: bool) -> BoxedStrategy<RunOn> {
 
 fn stage(source: &Source) -> impl Strategy<Value = Stage> + use<> {
     let retry = (1u32..=10, 0u64..=900_000).prop_map(|(attempts, backoff_ms)| Retry { attempts, backoff_ms });
-    let name = "[a-z0-9-]{1,32}".prop_filter("scan is reserved", |name| name != "scan");
+    let reserved = |name: &String| !matches!(name.as_str(), "scan" | "plan");
+    let name = "[a-z0-9-]{1,32}".prop_filter("some are reserved", reserved);
     let process = process(source).prop_flat_map(|process| {
         let run_on = run_on(matches!(process, Process::Command { .. }));
         (Just(process), run_on)
@@ -91,6 +92,7 @@ fn stage(source: &Source) -> impl Strategy<Value = Stage> + use<> {
     (name, process, 2u32..=10_000, 1_000u64..=870_000, retry).prop_map(
         |(name, (process, run_on), max_concurrency, timeout_ms, retry)| Stage {
             name,
+            upstream: None,
             process,
             run_on,
             max_concurrency,
@@ -98,6 +100,30 @@ fn stage(source: &Source) -> impl Strategy<Value = Stage> + use<> {
             retry,
         },
     )
+}
+
+/// What stages behind the first read, each of any before it; `at` is a share of those.
+fn behind(first: Stage, more: Vec<(Stage, f64, Option<u32>, bool)>) -> Vec<Stage> {
+    let mut stages = vec![first];
+    for (mut stage, at, fan_in, is_n_to_n) in more {
+        #[expect(
+            clippy::cast_sign_loss,
+            clippy::cast_possible_truncation,
+            reason = "a share of a few stages"
+        )]
+        let before = (at * stages.len() as f64) as usize;
+        let by = if is_n_to_n && fan_in.is_none() { Depends::NToN } else { Depends::All };
+        stage.upstream = Some(Upstream { stage: before, by, fan_in: fan_in.unwrap_or(1) });
+        match &mut stage.process {
+            Process::Command { header_on_stdin, .. } => *header_on_stdin = false,
+            process @ Process::Orders { .. } => *process = Process::Index,
+            _ => {}
+        }
+        if stages.iter().all(|other| other.name != stage.name) {
+            stages.push(stage);
+        }
+    }
+    stages
 }
 
 fn merge(source: &Source) -> impl Strategy<Value = Merge> + use<> {
@@ -139,15 +165,20 @@ fn split() -> impl Strategy<Value = Split> {
 fn pipeline() -> impl Strategy<Value = Pipeline> {
     let name = "[a-z0-9][a-z0-9-]{0,62}";
     let deadline_ms = 60_000u64..=13 * 86_400_000;
-    let parts = source().prop_flat_map(|source| (stage(&source), merge(&source), Just(source)));
+    let parts = source().prop_flat_map(|source| {
+        let more = vec((stage(&source), 0.0..1.0, of(2u32..=10_000), any::<bool>()), 0..4);
+        let stages = (stage(&source), more).prop_map(|(first, more)| behind(first, more));
+        (stages, merge(&source), Just(source))
+    });
     (name, parts, split(), deadline_ms, on_error()).prop_map(
-        |(name, (stage, merge, source), split, deadline_ms, on_error)| Pipeline {
+        |(name, (stages, merge, source), split, deadline_ms, on_error)| Pipeline {
             name,
             source,
+            plan: None,
             split,
             fan_out: FanOut::Sqs,
             deadline_ms,
-            stages: vec![stage],
+            stages,
             merge,
             on_error,
         },

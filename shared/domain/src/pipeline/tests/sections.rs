@@ -19,11 +19,16 @@ fn wrong_sources_are_refused() {
     let length = "a size from 1B to 16MiB, in B, KiB, MiB, GiB, TiB";
     check(
         &[
-            ("", &["source.format: found no such field; allowed: csv, lines, jsonl, fixed"]),
-            ("format: null", &["source.format: found nothing (null); allowed: csv, lines, jsonl, fixed"]),
+            ("", &["source.format: found no such field; allowed: csv, lines, jsonl, fixed, objects"]),
+            (
+                "format: null",
+                &["source.format: found nothing (null); allowed: csv, lines, jsonl, fixed, objects"],
+            ),
             (
                 "format: CSV",
-                &["source.format: found \"CSV\"; allowed: csv, lines, jsonl, fixed (did you mean `csv`?)"],
+                &[
+                    "source.format: found \"CSV\"; allowed: csv, lines, jsonl, fixed, objects (did you mean `csv`?)",
+                ],
             ),
             ("format: csv, header: yes", &["source.header: found \"yes\"; allowed: true or false"]),
             ("format: lines, header: true", &[&format!("source.header: found true; {no_header}")]),
@@ -88,11 +93,7 @@ fn wrong_sources_are_refused() {
                     "source.suffix: found \"in/\"; allowed: a text of at most 1024 bytes that does not end in / (keys that do are folders)",
                 ],
             ),
-            (
-                "range: {from: 1, to: 9}",
-                &["source.range: found a mapping; allowed: nothing: `range` is not yet built"],
-            ),
-            ("items: []", &["source.items: found a list of 0; allowed: nothing: `items` is not yet built"]),
+            ("items: []", &["source.items: found a list of 0; allowed: plan"]),
         ],
         |source| document(source, "name: s, process: index", ""),
     );
@@ -162,7 +163,9 @@ fn wrong_stages_are_refused() {
             ),
             (
                 "name: Ship It, process: copy",
-                &["stages[0].name: found \"Ship It\"; allowed: 1 to 32 of a-z, 0-9, `-`, but not `scan`"],
+                &[
+                    "stages[0].name: found \"Ship It\"; allowed: 1 to 32 of a-z, 0-9, `-`, but not `scan`, `plan`",
+                ],
             ),
             (
                 "name: s, process: copy, timeout: 15m",
@@ -176,7 +179,7 @@ fn wrong_stages_are_refused() {
                 "name: s, process: copy, idempotent: true, depends: all",
                 &[
                     "stages[0].idempotent: found true; allowed: nothing: `idempotent` is not yet built",
-                    "stages[0].depends: found \"all\"; allowed: nothing: `depends` is not yet built",
+                    "stages[0].depends: found \"all\"; allowed: nothing: the first stage reads the source",
                 ],
             ),
         ],

@@ -44,10 +44,10 @@ pub(super) fn environment(
     }
     let values = [
         context.run.id.to_string().into(),
-        context.run.stage().name.clone().into(),
+        context.stage.name.clone().into(),
         context.chunk.to_string().into(),
         context.attempt.into(),
-        context.range.start.to_string().into(),
+        context.offset.to_string().into(),
         // Byte for byte in the source's encoding, but for NUL, which no variable can hold.
         OsString::from_vec(header.iter().copied().filter(|byte| *byte != 0).collect()),
     ];

@@ -31,7 +31,7 @@ impl Orders {
             check_header(header, delimiter, quote)?;
         }
         let ids = IdDeriver::new(&context.run.pipeline.name, &context.run.source);
-        let rows = match (&context.run.stage().process, context.tables) {
+        let rows = match (&context.stage.process, context.tables) {
             (Process::Orders { table: Some(table) }, Some(tables)) => Some(Rows::new(tables.clone(), table)),
             _ => None,
         };

@@ -66,7 +66,7 @@ impl LedgerUnderTest {
 
     /// A stage of this test.
     fn stage(&self) -> StageId {
-        StageId::of(&self.run("stage"))
+        StageId::first_of(&self.run("stage"))
     }
 
     /// Marks chunks of group 0.

@@ -1,0 +1,53 @@
+//! The list that a run reads in place of an object: of the objects under a prefix, or what the plan step wrote.
+
+use fanfold_domain::{ChunkIndex, ObjectName, PLAN, Run, RunState, SourcePin, key, pipeline::Format};
+use fanfold_engine::plan::{PlanError, Wanted, list_objects};
+use fanfold_lifecycle::change;
+use fanfold_ports::{PortError, ledger::StageId, objects::ReadError};
+
+use crate::{Splitter, SplitterError};
+
+impl Splitter {
+    /// The run with the list that it reads, if it reads one. `None` if its plan step has yet to write it.
+    pub(crate) async fn with_list(&self, run: &Run) -> Result<Option<Run>, SplitterError> {
+        if run.list.is_some() {
+            return Ok(Some(run.clone()));
+        }
+        let list = match run.pipeline.source.format {
+            Format::Objects => self.list_of_objects(run).await?,
+            Format::Items => match self.list_of_items(run).await? {
+                Some(list) => list,
+                None => return Ok(None),
+            },
+            _ => return Ok(Some(run.clone())),
+        };
+        let run = change(&*self.ports.ledger, &run.id, |run| {
+            let is_due = run.state == RunState::Planning && run.list.is_none();
+            Ok(is_due.then(|| Run { list: Some(list.clone()), ..run.clone() }))
+        })
+        .await?;
+        Ok(Some(run))
+    }
+
+    async fn list_of_objects(&self, run: &Run) -> Result<SourcePin, PlanError> {
+        let ObjectName { bucket, key: prefix } = &run.source.object;
+        let wanted = Wanted { bucket, prefix, suffix: &run.pipeline.source.suffix };
+        let to = ObjectName::new(&self.work_bucket, key::list(&run.id));
+        list_objects(&*self.ports.objects, wanted, &to).await
+    }
+
+    /// The plan step's part, once it is done.
+    async fn list_of_items(&self, run: &Run) -> Result<Option<SourcePin>, SplitterError> {
+        let root = self.ports.ledger.root(&StageId::of(run, PLAN)).await?;
+        if !run.grouping_of(PLAN).is_some_and(|grouping| root.is_full(grouping)) {
+            return Ok(None);
+        }
+        let object = ObjectName::new(&self.work_bucket, run.keys(PLAN).part(ChunkIndex(0)));
+        let head = self.ports.objects.head(&object, None).await.map_err(PortError::from)?;
+        let Some(head) = head else { return Err(PlanError::ScanLost(ReadError::Missing(object)).into()) };
+        if head.size_bytes == 0 {
+            return Err(PlanError::Nothing("the plan step wrote no items".to_owned()).into());
+        }
+        Ok(Some(SourcePin { object, version: None, etag: head.etag, size_bytes: head.size_bytes }))
+    }
+}

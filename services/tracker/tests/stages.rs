@@ -1,0 +1,240 @@
+//! Stages one behind another: what is sent, and when, whatever the order in which chunks end.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fanfold_domain::{
+    ByteRange, ChunkIndex, Grouping, LineEnd, Plan, Run, RunState, Sums,
+    message::{ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, Intake, decode, encode},
+    pipeline::{Depends, Pipeline, Tolerance},
+};
+use fanfold_lifecycle::{RunCache, first_window, follow_root};
+use fanfold_ports::{
+    Ledger, Ports, Queue,
+    contract::sample_run,
+    ledger::{Freshness, StageId},
+    memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
+};
+use fanfold_tracker::Tracker;
+use proptest::{collection::vec, prelude::*};
+
+const SUMS: Sums = Sums { records: 1, bad_records: 0, bytes_in: 2, bytes_out: 2, failed_chunks: 0 };
+
+/// A chunk of a stage, by their places.
+type Place = (usize, u32);
+
+/// A stage behind the first: a share of the stages before it, whether index by index, how many parts it reads, and
+/// its window.
+type Later = (f64, bool, Option<u32>, u32);
+
+fn pipeline(first_window: u32, later: &[Later]) -> Pipeline {
+    let mut stages = vec![format!("{{name: s0, process: index, max_concurrency: {first_window}}}")];
+    for (place, (share, is_n_to_n, fan_in, window)) in (1..).zip(later) {
+        #[expect(
+            clippy::cast_sign_loss,
+            clippy::cast_possible_truncation,
+            reason = "a share of a few stages"
+        )]
+        let before = (share * f64::from(place)) as usize;
+        let (by, aggregate) = match fan_in {
+            Some(fan_in) => ("all", format!(", aggregate: {{fan_in: {fan_in}}}")),
+            None => (if *is_n_to_n { "n_to_n" } else { "all" }, String::new()),
+        };
+        stages.push(format!(
+            "{{name: s{place}, process: index, max_concurrency: {window}, depends: {{stage: s{before}, by: {by}}}{aggregate}}}"
+        ));
+    }
+    let stages = stages.join(", ");
+    Pipeline::parse(&format!("{{pipeline: p, source: {{format: lines}}, stages: [{stages}]}}")).unwrap()
+}
+
+/// A run under way, with what stands in for the splitter, the workers and the merger.
+struct Stages {
+    world: MemoryWorld,
+    ports: Ports,
+    tracker: Tracker,
+    run: Run,
+    /// Chunks that were sent and have not ended.
+    sent: Vec<Place>,
+    times_sent: BTreeMap<Place, u32>,
+    done: BTreeSet<Place>,
+    failing: BTreeSet<Place>,
+}
+
+impl Stages {
+    async fn new(pipeline: Pipeline, chunks: u32, group_chunks: u32, failing: BTreeSet<Place>) -> Self {
+        let mut run = Run { state: RunState::Running, ..sample_run("stages", MEMORY_EPOCH) };
+        run.pipeline = pipeline;
+        run.pipeline.on_error.tolerate_failed_chunks = Tolerance::Percent(100);
+        let grouping = Grouping { chunks, group_chunks };
+        let preamble = ByteRange::new(0, 0);
+        run.plan = Some(Plan { grouping, preamble, header: None, line_end: LineEnd::Lf });
+        let (world, ports) = memory_ports();
+        let source = &run.source.object;
+        ports.ledger.take_output(&run.output, &run.id, source, None).await.unwrap();
+        run.epoch = ports.ledger.owner(&run.output).await.unwrap().unwrap().epoch;
+        world.ledger.create_run(&run).await.unwrap();
+        let tracker = Tracker { ports: ports.clone(), work_bucket: "work".into(), runs: RunCache::default() };
+        let (sent, times_sent, done) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        let mut stages = Self { world, ports, tracker, run, sent, times_sent, done, failing };
+        stages.begin(0).await;
+        stages
+    }
+
+    /// As the splitter does.
+    async fn begin(&mut self, stage: usize) {
+        for chunk in first_window(&*self.ports.ledger, &self.run, stage).await.unwrap() {
+            self.send(stage, chunk.0);
+        }
+    }
+
+    fn send(&mut self, stage: usize, chunk: u32) {
+        if let Some(upstream) = self.run.pipeline.stages[stage].upstream {
+            let before = self.run.grouping_at(upstream.stage).unwrap().chunks;
+            for input in upstream.inputs_of(ChunkIndex(chunk), before) {
+                assert!(
+                    self.done.contains(&(upstream.stage, input)),
+                    "s{stage}:{chunk} began before s{}:{input}",
+                    upstream.stage
+                );
+            }
+            if upstream.by == Depends::All {
+                let is_unended = |input: &u32| self.sent.contains(&(upstream.stage, *input));
+                assert_eq!((0..before).find(is_unended), None, "s{stage}:{chunk} began too early");
+            }
+        }
+        *self.times_sent.entry((stage, chunk)).or_default() += 1;
+        self.sent.push((stage, chunk));
+    }
+
+    /// Ends some chunks at once, and has done what the tracker sends.
+    async fn end(&mut self, chunks: Vec<Place>, twice: bool) {
+        let mut bodies = Vec::new();
+        for (stage, chunk) in chunks {
+            let fails = self.failing.contains(&(stage, chunk));
+            if !fails {
+                self.done.insert((stage, chunk));
+            }
+            let StageId { run, stage, generation } =
+                StageId::of(&self.run, &self.run.pipeline.stages[stage].name);
+            let end =
+                if fails { ChunkEnd::Failed(Failure::of_chunk("it had to")) } else { ChunkEnd::Done(SUMS) };
+            bodies.push(encode(&Completion { run, stage, generation, chunk: ChunkIndex(chunk), end }));
+        }
+        for _ in 0..if twice { 2 } else { 1 } {
+            assert!(self.tracker.handle(&bodies).await.is_empty());
+            self.take_messages().await;
+        }
+    }
+
+    async fn take_messages(&mut self) {
+        loop {
+            let (chunks, folds, intake) = (
+                self.world.queues.drain(Queue::Chunks),
+                self.world.queues.drain(Queue::Folds),
+                self.world.queues.drain(Queue::Intake),
+            );
+            if chunks.is_empty() && folds.is_empty() && intake.is_empty() {
+                return;
+            }
+            for message in chunks {
+                let ChunkMessage { stage, chunk, .. } = decode(&message.body).unwrap();
+                self.send(self.run.pipeline.stage_index(&stage).unwrap(), chunk.0);
+            }
+            for message in intake {
+                let Intake::Stage { stage, .. } = decode(&message.body).unwrap() else { panic!("a stage") };
+                self.begin(stage).await;
+            }
+            for message in folds {
+                self.fold(decode(&message.body).unwrap()).await;
+            }
+        }
+    }
+
+    /// As the merger does.
+    async fn fold(&self, message: FoldMessage) {
+        let FoldMessage::Fold { stage, generation, group, run } = message else { return };
+        let id = StageId { run: run.clone(), stage: stage.clone(), generation };
+        let count = self.ports.ledger.group(&id, group).await.unwrap();
+        let root = self.ports.ledger.mark_folded(&id, group, count.sums).await.unwrap();
+        follow_root(&self.ports, &run, generation, &stage, &root).await.unwrap();
+    }
+
+    async fn now(&self) -> Run {
+        self.ports.ledger.run(&self.run.id, Freshness::Consistent).await.unwrap().unwrap()
+    }
+
+    /// The chunks that fail of themselves or because of what they read.
+    fn doomed(&self) -> BTreeSet<Place> {
+        let mut doomed = BTreeSet::new();
+        for (place, stage) in self.run.pipeline.stages.iter().enumerate() {
+            for chunk in 0..self.run.grouping_at(place).unwrap().chunks {
+                let inherits = stage.upstream.is_some_and(|upstream| {
+                    let before = self.run.grouping_at(upstream.stage).unwrap().chunks;
+                    let mut inputs = upstream.inputs_of(ChunkIndex(chunk), before);
+                    inputs.any(|input| doomed.contains(&(upstream.stage, input)))
+                });
+                if inherits || self.failing.contains(&(place, chunk)) {
+                    doomed.insert((place, chunk));
+                }
+            }
+        }
+        doomed
+    }
+
+    async fn check(&self) {
+        let doomed = self.doomed();
+        let state = self.now().await.state;
+        assert_eq!(state, RunState::Completing, "sent {:?}", self.times_sent);
+        for (place, stage) in self.run.pipeline.stages.iter().enumerate() {
+            let grouping = self.run.grouping_at(place).unwrap();
+            let root = self.ports.ledger.root(&StageId::of(&self.run, &stage.name)).await.unwrap();
+            let failed = (0..grouping.chunks).filter(|chunk| doomed.contains(&(place, *chunk))).count();
+            assert_eq!(root.sums.failed_chunks, failed as u64, "s{place}");
+            assert_eq!(root.sums.records, u64::from(grouping.chunks) - failed as u64, "s{place}");
+            for chunk in 0..grouping.chunks {
+                let times = self.times_sent.get(&(place, chunk)).copied().unwrap_or(0);
+                let is_lost = doomed.contains(&(place, chunk)) && !self.failing.contains(&(place, chunk));
+                assert!(
+                    times == 1 || (times == 0 && doomed.contains(&(place, chunk))),
+                    "s{place}:{chunk} was sent {times} times"
+                );
+                assert!(!(is_lost && times > 0), "s{place}:{chunk} was sent though it had failed");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #[test]
+    fn each_chunk_is_sent_once_when_what_it_reads_is_there_and_none_is_forgotten(
+        first_window in 2u32..9,
+        later in vec((0.0..1.0, any::<bool>(), proptest::option::weighted(0.3, 2u32..5), 2u32..9), 0..4),
+        chunks in 1u32..30,
+        group_bits in 0u32..4,
+        failing in vec((0usize..4, 0u32..30), 0..4),
+        order in vec((any::<prop::sample::Index>(), 1usize..5, any::<bool>()), 400),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let failing = failing.into_iter().collect();
+            let mut stages =
+                Stages::new(pipeline(first_window, &later), chunks, 1 << group_bits, failing).await;
+            for (at, together, twice) in order {
+                if stages.sent.is_empty() {
+                    break;
+                }
+                let mut ends = Vec::new();
+                for _ in 0..together.min(stages.sent.len()) {
+                    let at = at.index(stages.sent.len());
+                    ends.push(stages.sent.swap_remove(at));
+                }
+                stages.end(ends, twice).await;
+            }
+            assert_eq!(stages.sent, []);
+            stages.check().await;
+        });
+    }
+}

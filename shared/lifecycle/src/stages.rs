@@ -1,0 +1,174 @@
+//! What follows from one stage for another: which chunks may be sent, and what a stage entails that has ended.
+//!
+//! A chunk of a later stage may be sent once what it reads is there *and* its window is open: the chunk one window
+//! before it has ended. Whoever brings about the one looks for the other after it marked, so that at least one of two
+//! at once sees both; both may, and then the chunk is sent twice, which costs a look at its part.
+
+use std::collections::BTreeMap;
+
+use fanfold_domain::{
+    ChunkIndex, Generation, GroupCount, GroupIndex, Grouping, RootCount, Run, RunId, RunState, Sums,
+    message::{Intake, encode},
+    pipeline::{Depends, RunOn},
+};
+use fanfold_ports::{Ledger, PortError, Ports, Queue, ledger::StageId, queues::Outgoing};
+
+use crate::{LifecycleError, completing::finish, completing::send_assembly, read};
+
+/// The window of a stage: how many of its chunks may be outstanding. Of one on EKS all are launched at once, so that
+/// no end releases anything.
+pub fn window(run: &Run, stage: usize) -> u32 {
+    let stage = &run.pipeline.stages[stage];
+    match stage.run_on {
+        RunOn::Eks(_) => u32::MAX,
+        RunOn::Lambda => stage.max_concurrency,
+    }
+}
+
+/// The counters of a stage's groups, each read once, consistently.
+struct Counts<'a> {
+    ledger: &'a dyn Ledger,
+    stage: StageId,
+    grouping: Grouping,
+    read: BTreeMap<GroupIndex, GroupCount>,
+}
+
+impl<'a> Counts<'a> {
+    fn new(ledger: &'a dyn Ledger, run: &Run, stage: usize, grouping: Grouping) -> Self {
+        let stage = StageId::of(run, &run.pipeline.stages[stage].name);
+        Self { ledger, stage, grouping, read: BTreeMap::new() }
+    }
+
+    async fn of(&mut self, chunk: ChunkIndex) -> Result<&GroupCount, PortError> {
+        let group = self.grouping.group_of(chunk);
+        if !self.read.contains_key(&group) {
+            let count = self.ledger.group(&self.stage, group).await?;
+            self.read.insert(group, count);
+        }
+        Ok(&self.read[&group])
+    }
+}
+
+/// Those of `candidates`, chunks of the stage at this place, that may be sent now: what they read is there, their
+/// window is open, and they have not ended. Of the first stage it is all: nobody asks but at the end of the chunk one
+/// window before.
+///
+/// # Errors
+/// Counters could not be read.
+pub async fn sendable(
+    ledger: &dyn Ledger,
+    run: &Run,
+    stage: usize,
+    mut candidates: Vec<ChunkIndex>,
+) -> Result<Vec<ChunkIndex>, PortError> {
+    let Some(upstream) = run.pipeline.stages[stage].upstream else { return Ok(candidates) };
+    let (Some(grouping), Some(before)) = (run.grouping_at(stage), run.grouping_at(upstream.stage)) else {
+        return Ok(Vec::new());
+    };
+    candidates.retain(|chunk| chunk.0 < grouping.chunks);
+    candidates.sort_unstable();
+    candidates.dedup();
+    if candidates.is_empty() {
+        return Ok(candidates);
+    }
+    let mut inputs = Counts::new(ledger, run, upstream.stage, before);
+    if upstream.by == Depends::All && !ledger.root(&inputs.stage).await?.is_full(before) {
+        return Ok(Vec::new());
+    }
+    let mut own = Counts::new(ledger, run, stage, grouping);
+    let window = window(run, stage);
+    let mut sendable = Vec::new();
+    for chunk in candidates {
+        let is_open = match chunk.0.checked_sub(window).map(ChunkIndex) {
+            Some(opener) => own.of(opener).await?.has(opener),
+            None => true,
+        };
+        if !is_open || own.of(chunk).await?.has(chunk) {
+            continue;
+        }
+        let is_ready = upstream.by == Depends::All || inputs.of(chunk).await?.done.contains(&chunk);
+        if is_ready {
+            sendable.push(chunk);
+        }
+    }
+    Ok(sendable)
+}
+
+/// The chunks with which the stage at this place begins, once all of the stage before has ended: those of its first
+/// window, and those whose window was opened by chunks that had failed before the stage began.
+///
+/// # Errors
+/// Counters could not be read.
+pub async fn first_window(
+    ledger: &dyn Ledger,
+    run: &Run,
+    stage: usize,
+) -> Result<Vec<ChunkIndex>, PortError> {
+    let Some(grouping) = run.grouping_at(stage) else { return Ok(Vec::new()) };
+    let window = window(run, stage);
+    let mut first: Vec<ChunkIndex> = (0..window.min(grouping.chunks)).map(ChunkIndex).collect();
+    let Some(upstream) = run.pipeline.stages[stage].upstream else { return Ok(first) };
+    let before = StageId::of(run, &run.pipeline.stages[upstream.stage].name);
+    if ledger.root(&before).await?.sums.failed_chunks > 0 {
+        let id = StageId::of(run, &run.pipeline.stages[stage].name);
+        for group in 0..grouping.groups() {
+            let failed = ledger.group(&id, GroupIndex(group)).await?.failed;
+            first.extend(failed.into_iter().filter_map(|chunk| chunk.0.checked_add(window)).map(ChunkIndex));
+        }
+    }
+    sendable(ledger, run, stage, first).await
+}
+
+/// What follows from a stage's root, once all its groups are marked in it: the stages that wait for all of it begin,
+/// and with the last stage's end the run is to be completed. Does nothing while groups are missing; done again it does
+/// no harm.
+///
+/// # Errors
+/// A read or write failed.
+pub async fn follow_root(
+    ports: &Ports,
+    id: &RunId,
+    generation: Generation,
+    stage: &str,
+    root: &RootCount,
+) -> Result<(), LifecycleError> {
+    let run = read(&*ports.ledger, id).await?;
+    let Some(place) = run.pipeline.stage_index(stage) else { return Ok(()) };
+    let is_full = run.grouping_at(place).is_some_and(|grouping| root.is_full(grouping));
+    if !is_full || run.generation != generation || run.state.has_ended() {
+        return Ok(());
+    }
+    let waiting = run.pipeline.readers_of(place).filter(|(_, upstream)| upstream.by == Depends::All);
+    let begin = |(stage, _)| Outgoing::now(encode(&Intake::Stage { run: id.clone(), generation, stage }));
+    let begun: Vec<Outgoing> = waiting.map(begin).collect();
+    if !begun.is_empty() {
+        ports.queues.send(Queue::Intake, begun).await?;
+    }
+    finish_if_full(ports, &run).await
+}
+
+/// Once all groups of all stages are marked: fails the run if its sums are out of bounds, else makes it `completing`
+/// and sends the assembly. Does nothing while groups are missing, and nothing in `planning`: the splitter asks
+/// again when all chunks are sent.
+///
+/// # Errors
+/// A read or write failed.
+pub async fn finish_if_full(ports: &Ports, run: &Run) -> Result<(), LifecycleError> {
+    if !matches!(run.state, RunState::Running | RunState::Completing) {
+        return Ok(());
+    }
+    let mut sums: Vec<Sums> = Vec::new();
+    // The last first: it is the last to be full.
+    for (place, stage) in run.pipeline.stages.iter().enumerate().rev() {
+        let root = ports.ledger.root(&StageId::of(run, &stage.name)).await?;
+        if !run.grouping_at(place).is_some_and(|grouping| root.is_full(grouping)) {
+            return Ok(());
+        }
+        sums.push(root.sums);
+    }
+    sums.reverse();
+    match run.state {
+        RunState::Running => finish(ports, run, &sums).await,
+        _ => send_assembly(ports, run).await,
+    }
+}

@@ -364,7 +364,7 @@ fn where_nothing_can_be_written_nothing_is_left_and_the_place_is_named() {
 
 #[test]
 fn where_a_disk_is_full_its_directory_is_named() {
-    let place = Place::new("{pipeline: p, source: {format: lines}, stages: [{name: a, process: copy}]}", "");
+    let place = Place::new("{pipeline: p, source: {format: lines}, stages: [{name: a, process: index}]}", "");
     fs::write(place.path("in"), b"0123456789\n".repeat(100_000)).unwrap();
     fs::create_dir(place.path("full")).unwrap();
     // No file may be longer than a block of it.

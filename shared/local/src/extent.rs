@@ -34,6 +34,16 @@ impl Extent {
         Self { file: self.file.clone(), range: ByteRange::new(start + range.start, start + range.end) }
     }
 
+    /// Appends the extent to others: to the last one, if it goes on where that ends.
+    pub(crate) fn append_to(&self, extents: &mut Vec<Self>) {
+        match extents.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.file, &self.file) && last.range.end == self.range.start => {
+                last.range.end = self.range.end;
+            }
+            _ => extents.push(self.clone()),
+        }
+    }
+
     /// Takes the next piece off the extent's front; `None` when there is none left. `last` is the piece
     /// before it, whose memory is used again unless somebody still holds it.
     pub(crate) fn next_piece(&mut self, last: Bytes) -> Option<io::Result<Bytes>> {

@@ -56,7 +56,7 @@ impl Uploads {
                 let detail = format!("no part {number} with entity tag {etag}");
                 PortError::new(Fault::Permanent, "complete", &upload.object, detail)
             })?;
-            extents.extend_from_slice(taken);
+            taken.iter().for_each(|extent| extent.append_to(&mut extents));
         }
         Ok((open.metadata.clone(), extents))
     }

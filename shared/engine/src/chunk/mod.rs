@@ -133,9 +133,9 @@ impl Attempt<'_> {
     }
 
     async fn make(&self) -> Result<Made<'_>, ChunkError> {
-        let may_be_copied =
-            self.run.stage().process == Process::Copy && self.chunk.range.len() >= LEAST_COPY_BYTES;
-        if may_be_copied && let Some(made) = self.copy().await? {
+        if self.may_be_copied()
+            && let Some(made) = self.copy().await?
+        {
             return Ok(made);
         }
         let header = self.header().await?;
@@ -155,6 +155,12 @@ impl Attempt<'_> {
         let (bytes_in, bytes_out) = (self.chunk.range.len(), part.size_bytes());
         let sums = Sums { records, bad_records: bad.count(), bytes_in, bytes_out, failed_chunks: 0 };
         Ok(Made { part, bad, sums })
+    }
+
+    fn may_be_copied(&self) -> bool {
+        let bytes = self.chunk.range.len();
+        let is_large = bytes >= LEAST_COPY_BYTES || (bytes > 0 && self.objects.copies_are_free());
+        is_large && self.run.stage().process == Process::Copy
     }
 
     /// Makes the part of a chunk that is to be copied by having its range copied where it lies: the bytes are read

@@ -172,6 +172,7 @@ impl Worker {
     ) -> Result<fanfold_domain::Sums, ChunkError> {
         let name = format!("{:016x}", self.ports.clock.random());
         let attempt = Attempt {
+            counted: None,
             objects: &*self.ports.objects,
             run,
             plan,

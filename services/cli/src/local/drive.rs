@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use fanfold_domain::{
-    Chunk, ChunkIndex, GroupCount, GroupIndex, Grouping, Mark, ObjectName, Plan, RootCount, Run, Sums,
+    ChunkIndex, GroupCount, GroupIndex, Grouping, Mark, ObjectName, Plan, RootCount, Run, Sums,
     message::Failure,
 };
 use fanfold_engine::{
     fold::Fold,
-    plan::{plan, plan_whole},
+    plan::{Planned, plan, plan_whole},
     publish::{ListUpload, assemble, metadata, report_bad_records, write_bad_records},
 };
 use fanfold_local::LocalObjects;
@@ -63,15 +63,16 @@ impl Driver {
             None => plan_whole(objects, pipeline, source).await?,
         };
         self.run.plan = Some(planned.plan.clone());
-        let counted = self.count(planned.chunks, &planned.plan, threads).await?;
-        let sums = self.publish(&planned.plan, &counted).await?;
-        Ok((planned.plan.grouping.chunks, sums))
+        let plan = planned.plan.clone();
+        let counted = self.count(planned, &plan, threads).await?;
+        let sums = self.publish(&plan, &counted).await?;
+        Ok((plan.grouping.chunks, sums))
     }
 
     /// Has all chunks done and counted, and full groups folded.
-    async fn count(&self, chunks: Vec<Chunk>, plan: &Plan, threads: usize) -> Result<Counted, Failed> {
+    async fn count(&self, planned: Planned, plan: &Plan, threads: usize) -> Result<Counted, Failed> {
         let (sender, mut ends) = mpsc::channel(threads * 2);
-        let work = Arc::new(Work::new(self.objects.clone(), self.run.clone(), plan.clone(), chunks));
+        let work = Arc::new(Work::new(self.objects.clone(), self.run.clone(), planned));
         for _ in 0..threads {
             tokio::spawn(work.clone().do_chunks(sender.clone()));
         }

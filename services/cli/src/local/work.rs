@@ -11,6 +11,7 @@ use std::{
 use fanfold_domain::{ByteRange, Chunk, ChunkIndex, Plan, Run, Sums, message::Failure};
 use fanfold_engine::{
     chunk::{Attempt, ChunkError},
+    plan::Planned,
     processor::Inherited,
 };
 use fanfold_local::{LocalClock, LocalObjects};
@@ -32,14 +33,16 @@ pub(super) struct Work {
     run: Run,
     plan: Plan,
     chunks: Vec<Chunk>,
+    counted: Option<Vec<u64>>,
     next: AtomicUsize,
     inherited: Inherited,
 }
 
 impl Work {
-    pub(super) fn new(objects: Arc<LocalObjects>, run: Run, plan: Plan, chunks: Vec<Chunk>) -> Self {
+    pub(super) fn new(objects: Arc<LocalObjects>, run: Run, planned: Planned) -> Self {
+        let Planned { plan, chunks, counted, .. } = planned;
         let inherited = std::env::vars_os().filter_map(utf8).collect();
-        Self { objects, run, plan, chunks, next: AtomicUsize::new(0), inherited }
+        Self { objects, run, plan, chunks, counted, next: AtomicUsize::new(0), inherited }
     }
 
     /// The bytes of a chunk.
@@ -68,6 +71,7 @@ impl Work {
                 run: &self.run,
                 plan: &self.plan,
                 chunk,
+                counted: self.counted.as_ref().map(|counted| counted[chunk.index.0 as usize]),
                 work_bucket: WORK,
                 name: &name,
                 inherited: &self.inherited,

@@ -41,6 +41,9 @@ pub struct Attempt<'a> {
     pub plan: &'a Plan,
     /// The chunk.
     pub chunk: Chunk,
+    /// How many records the chunk has, where planning [counted them](crate::plan::Planned::counted): then a chunk
+    /// that is to be copied need not be read.
+    pub counted: Option<u64>,
     /// The bucket of parts.
     pub work_bucket: &'a str,
     /// A name that no other attempt at this chunk has.
@@ -164,10 +167,15 @@ impl Attempt<'_> {
     }
 
     /// Makes the part of a chunk that is to be copied by having its range copied where it lies: the bytes are read
-    /// for what may be bad among them, and not sent again. `None` if some are, so that the range is not the part.
+    /// for what may be bad among them, unless that is known, and not sent again. `None` if some are, so that the
+    /// range is not the part.
     async fn copy(&self) -> Result<Option<Made<'_>>, ChunkError> {
-        let looks = Box::new(Verdicts::new(Vec::new()));
-        let (Pass { mut part, bad, records, .. }, _) = Pass::new(self, looks).run().await?;
+        let mut pass = Pass::new(self, Box::new(Verdicts::new(Vec::new())));
+        match self.counted {
+            Some(records) => pass.records = records,
+            None => (pass, _) = pass.run().await?,
+        }
+        let Pass { mut part, bad, records, .. } = pass;
         if bad.count() > 0 {
             bad.into_writer().abandon().await;
             return Ok(None);

@@ -1,5 +1,6 @@
 //! Planning: where a source's data begin, and where it is cut into chunks.
 
+mod counted;
 mod cut;
 mod head;
 mod kept;
@@ -14,7 +15,7 @@ use fanfold_domain::{
     pipeline::{Pipeline, Source, Split},
 };
 use fanfold_ports::{Objects, PortError, objects::ReadError};
-use fanfold_records::{BLOCK, Dialect, PreambleError, Scanner};
+use fanfold_records::{BLOCK, Dialect, Position, PreambleError, Scanner};
 use thiserror::Error;
 
 use self::{
@@ -34,6 +35,9 @@ pub struct Planned {
     pub plan: Plan,
     /// The chunks, in order; they tile the source behind its preamble.
     pub chunks: Vec<Chunk>,
+    /// How many records each chunk has, where they were counted and it is certain that each of them is whole:
+    /// within `max_record`, and its quotes closed.
+    pub counted: Option<Vec<u64>>,
     /// Bytes asked of the source.
     pub bytes_read: u64,
 }
@@ -117,7 +121,7 @@ impl Opened {
         let chunks = chunks(self.data, cuts);
         let grouping = Grouping::choose(chunks.len() as u64, self.data.len())?;
         let plan = Plan { grouping, preamble, header, line_end };
-        Ok(Planned { plan, chunks, bytes_read: self.reader.bytes_read() })
+        Ok(Planned { plan, chunks, counted: None, bytes_read: self.reader.bytes_read() })
     }
 }
 
@@ -138,7 +142,13 @@ pub async fn plan(
         Method::Local { size, nominal } => cutter.local(size, &nominal).await?,
         Method::Scan(aim) => {
             let scanned = scan::scan(&opened.reader, scanner_of(&pipeline.source), opened.data).await?;
-            cutter.scanned(&scanned, &aim).await?
+            let mut cuts = cutter.scanned(&scanned, &aim).await?;
+            cuts.sort_unstable_by_key(|cut| cut.offset);
+            let mut planned = opened.planned(offsets(&cuts))?;
+            if scanned.are_whole(pipeline.source.max_record_bytes) {
+                planned.counted = counted::count(&planned.chunks, &cuts, scanned.records());
+            }
+            return Ok(planned);
         }
     };
     opened.planned(cuts)
@@ -184,7 +194,11 @@ pub async fn plan_scanned(
     let kept = Kept::new(objects, run, scan, work_bucket);
     let scanned = scan::scanned_by_workers(kept).await?;
     let cuts = cutter.scanned(&scanned, &aim).await?;
-    opened.planned(cuts)
+    opened.planned(offsets(&cuts))
+}
+
+fn offsets(cuts: &[Position]) -> Vec<u64> {
+    cuts.iter().map(|cut| cut.offset).collect()
 }
 
 fn scanner_of(source: &Source) -> Scanner {

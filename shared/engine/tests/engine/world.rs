@@ -99,7 +99,8 @@ impl World {
     ) -> Result<Sums, ChunkError> {
         let (run, inherited, plan) = (&self.run, &self.inherited, self.plan_of());
         let tables = Some(&self.tables);
-        Attempt { objects, run, plan, chunk, work_bucket: WORK, name, inherited, tables }.run().await
+        let (counted, work_bucket) = (None, WORK);
+        Attempt { objects, run, plan, chunk, counted, work_bucket, name, inherited, tables }.run().await
     }
 
     fn plan_of(&self) -> &Plan {

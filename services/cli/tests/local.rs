@@ -142,6 +142,29 @@ fn all_ways_to_run_give_the_same_bytes_and_a_source_its_own_ids() {
 }
 
 #[test]
+fn a_copy_is_the_input_and_counted_as_one_pass_counts_it() {
+    let pipeline = "{pipeline: p, source: {format: csv, header: true}, split: {size: 70KiB}, stages: [{name: a, process: copy}]}";
+    let record = |i: usize| format!("{i},\"a\n{}\"\n", "b".repeat(i % 300));
+    let input: String = (0..5000).map(record).collect();
+    let place = Place::new(pipeline, &input);
+    let sums = |more: &[&str]| {
+        let told = place.local(&[&["--json"], more].concat());
+        assert_eq!(told.status, Some(0), "{told:?}");
+        told.stdout.split_once(',').unwrap().1.to_owned() // less the number of chunks
+    };
+    let all = sums(&["--jobs", "3"]);
+    assert_eq!((place.read("out"), all), (input.clone(), sums(&["--sequential"])));
+
+    // The last record is bad, so that it is in no output.
+    fs::write(place.path("p.yaml"), pipeline.replace("stages", "on_error: {max_bad_records: 1}, stages"))
+        .unwrap();
+    fs::write(place.path("in"), input.clone() + "5000,\"a").unwrap();
+    let all = sums(&["--check"]);
+    assert_eq!((place.read("out"), all), (input, sums(&["--sequential"])));
+    assert_eq!(place.read("out_Errors").lines().count(), 1);
+}
+
+#[test]
 fn a_program_that_is_not_record_wise_is_found_out() {
     let pipeline =
         "{pipeline: p, source: {format: lines}, split: {records: 2}, stages: [{name: a, command: [wc, -l]}]}";
@@ -364,7 +387,7 @@ fn where_nothing_can_be_written_nothing_is_left_and_the_place_is_named() {
 
 #[test]
 fn where_a_disk_is_full_its_directory_is_named() {
-    let place = Place::new("{pipeline: p, source: {format: lines}, stages: [{name: a, process: copy}]}", "");
+    let place = Place::new("{pipeline: p, source: {format: lines}, stages: [{name: a, process: index}]}", "");
     fs::write(place.path("in"), b"0123456789\n".repeat(100_000)).unwrap();
     fs::create_dir(place.path("full")).unwrap();
     // No file may be longer than a block of it.

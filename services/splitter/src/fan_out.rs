@@ -28,7 +28,7 @@ impl FanOut<'_> {
     /// Writes the manifest, saves the plan, sends the first window or all launches, and only then makes the run `running`:
     /// a crash before that leaves it in `planning`, where all of this is done again.
     pub(crate) async fn send(self, planned: Planned) -> Result<(), SplitterError> {
-        let Planned { plan, chunks, bytes_read } = planned;
+        let Planned { plan, chunks, bytes_read, .. } = planned;
         let run_id = &self.run.id;
         tracing::info!(%run_id, chunks = plan.grouping.chunks, groups = plan.grouping.groups(), bytes_read, "run planned");
         if let Some(too_many) = self.too_many_launches(&plan) {

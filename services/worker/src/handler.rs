@@ -206,6 +206,7 @@ impl Worker {
         let unplanned = Plan::unplanned();
         let plan = if stage.name == PLAN { Some(&unplanned) } else { run.plan.as_ref() };
         let attempt = Attempt {
+            counted: None,
             objects: &*self.ports.objects,
             run,
             plan: plan.ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?,

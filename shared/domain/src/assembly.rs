@@ -55,11 +55,17 @@ impl UploadPart {
 /// Memory to send a joined part is bounded by about twice [`MIN_UPLOAD_PART`]: a small run of objects takes
 /// only the first few MiB of the large one that follows it.
 pub fn cut(sizes: &[u64]) -> Vec<UploadPart> {
+    cut_for(sizes, MIN_UPLOAD_PART)
+}
+
+/// As [`cut`], for a store that copies pieces of `least_copy` bytes or more, at least 1: S3 does from
+/// [`MIN_UPLOAD_PART`] on, which is also its smallest part; another one may have no such rules.
+pub fn cut_for(sizes: &[u64], least_copy: u64) -> Vec<UploadPart> {
     let total: u64 = sizes.iter().sum();
     // Copies are cut at `largest`; in the worst case each object adds one part of its own.
     let room = MAX_UPLOAD_PARTS.saturating_sub(2 * sizes.len() as u64).max(1);
     let largest = total.div_ceil(room).clamp(USUAL_UPLOAD_PART, MAX_UPLOAD_PART);
-    let mut cutter = Cutter { parts: Vec::new(), pending: Vec::new(), pending_bytes: 0 };
+    let mut cutter = Cutter { least_copy, parts: Vec::new(), pending: Vec::new(), pending_bytes: 0 };
     for (object, &size) in sizes.iter().enumerate() {
         cutter.add(object, size, largest);
     }
@@ -67,6 +73,8 @@ pub fn cut(sizes: &[u64]) -> Vec<UploadPart> {
 }
 
 struct Cutter {
+    /// The smallest part that is copied, and that is sent but at the end.
+    least_copy: u64,
     parts: Vec<UploadPart>,
     /// Pieces to be sent together once they make a valid part.
     pending: Vec<Piece>,
@@ -79,15 +87,15 @@ impl Cutter {
         if self.pending_bytes > 0 {
             // Top the pending part up to a valid size, or take the whole object if what would be left of it
             // could not be copied anyway.
-            let wanted = MIN_UPLOAD_PART - self.pending_bytes;
-            let take = if size < wanted + MIN_UPLOAD_PART { size } else { wanted };
+            let wanted = self.least_copy - self.pending_bytes;
+            let take = if size < wanted + self.least_copy { size } else { wanted };
             self.pend(object, 0, take);
             at = take;
         }
-        while size - at >= MIN_UPLOAD_PART {
+        while size - at >= self.least_copy {
             let left = size - at;
             // Never leave a rest too small to be copied, except behind the very last cut.
-            let take = if left <= largest { left } else { largest.min(left - MIN_UPLOAD_PART) };
+            let take = if left <= largest { left } else { largest.min(left - self.least_copy) };
             self.parts.push(UploadPart::Copy(Piece { object, range: ByteRange::new(at, at + take) }));
             at += take;
         }
@@ -101,7 +109,7 @@ impl Cutter {
             self.pending.push(Piece { object, range: ByteRange::new(start, start + len) });
             self.pending_bytes += len;
         }
-        if self.pending_bytes >= MIN_UPLOAD_PART {
+        if self.pending_bytes >= self.least_copy {
             self.flush();
         }
     }
@@ -161,6 +169,14 @@ mod tests {
         let parts = check(&[20 << 20, 1 << 20, 2 << 20, 30 << 20, 7]);
         let copied = parts.iter().filter(|part| matches!(part, UploadPart::Copy(_))).count();
         assert_eq!((parts.len(), copied), (4, 2));
+    }
+
+    #[test]
+    fn where_any_piece_can_be_copied_none_is_joined() {
+        let copy = |object, end| UploadPart::Copy(Piece { object, range: ByteRange::new(0, end) });
+        assert_eq!(cut_for(&[1, 0, 7 << 20, 3], 1), [copy(0, 1), copy(2, 7 << 20), copy(3, 3)]);
+        assert_eq!(cut_for(&[0], 1), [UploadPart::Join(vec![])]);
+        assert_eq!(cut_for(&[USUAL_UPLOAD_PART + 1], 1).len(), 2);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use fanfold_domain::{
     ByteRange, ObjectName,
-    assembly::{Piece, UploadPart, cut},
+    assembly::{MIN_UPLOAD_PART, Piece, UploadPart, cut_for},
 };
 use fanfold_ports::{
     Objects,
@@ -76,8 +76,9 @@ pub async fn fill(
     sources: &[Source],
 ) -> Result<Vec<UploadedPart>, UploadError> {
     let sizes: Vec<u64> = sources.iter().map(Source::len).collect();
+    let least_copy = if objects.copies_are_free() { 1 } else { MIN_UPLOAD_PART };
     let (joins, copies): (Vec<_>, Vec<_>) =
-        (1u32..).zip(cut(&sizes)).partition(|(_, part)| needs_sending(part, sources));
+        (1u32..).zip(cut_for(&sizes, least_copy)).partition(|(_, part)| needs_sending(part, sources));
     let send = async |(number, part): (u32, UploadPart)| match part {
         UploadPart::Join(pieces) => {
             let body = gather(objects, sources, &pieces).await?;

@@ -1,7 +1,6 @@
 //! Bytes that were written: in one temporary file without a name.
 //!
-//! Memory would not be faster: a new page costs as much there as in the page cache (measured: copying 126 MB
-//! takes 0.21 CPU seconds either way, and 54 MB of memory rather than 150).
+//! Memory would not be faster: a new page costs as much there as in the page cache.
 
 use std::{
     fs::File,
@@ -32,6 +31,16 @@ impl Extent {
     pub(crate) fn slice(&self, range: ByteRange) -> Self {
         let start = self.range.start;
         Self { file: self.file.clone(), range: ByteRange::new(start + range.start, start + range.end) }
+    }
+
+    /// Appends the extent to others: to the last one, if it goes on where that ends.
+    pub(crate) fn append_to(&self, extents: &mut Vec<Self>) {
+        match extents.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.file, &self.file) && last.range.end == self.range.start => {
+                last.range.end = self.range.end;
+            }
+            _ => extents.push(self.clone()),
+        }
     }
 
     /// Takes the next piece off the extent's front; `None` when there is none left. `last` is the piece
@@ -77,5 +86,33 @@ impl Store {
         let start = self.kept_bytes.fetch_add(len, Ordering::Relaxed);
         self.file.write_all_at(bytes, start)?;
         Ok(Extent { file: self.file.clone(), range: ByteRange::new(start, start + len) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(extents: Vec<Extent>) -> Vec<u8> {
+        let mut file = tempfile::tempfile().unwrap();
+        for extent in extents {
+            extent.write_to(&mut file).unwrap();
+        }
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn extents_are_one_where_they_touch() {
+        let store = Store::new(&std::env::temp_dir()).unwrap();
+        let kept = [&b"ab"[..], b"", b"c", b"d"].map(|bytes| store.keep(bytes).unwrap());
+        let mut extents = Vec::new();
+        for extent in [&kept[0], &kept[1], &kept[2], &kept[0], &kept[3]] {
+            extent.append_to(&mut extents);
+        }
+        assert_eq!(extents.len(), 3);
+        assert_eq!(read(extents), b"abcabd");
     }
 }

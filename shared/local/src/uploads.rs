@@ -56,7 +56,9 @@ impl Uploads {
                 let detail = format!("no part {number} with entity tag {etag}");
                 PortError::new(Fault::Permanent, "complete", &upload.object, detail)
             })?;
-            extents.extend_from_slice(taken);
+            for extent in taken {
+                extent.append_to(&mut extents);
+            }
         }
         Ok((open.metadata.clone(), extents))
     }

@@ -198,7 +198,7 @@ pub trait Objects: Send + Sync {
     ) -> Result<UploadedPart, UploadError>;
 
     /// Copies a range of another object inside the service as upload part `number`. The object is at least
-    /// 5 MiB large: S3 copies ranges of none smaller.
+    /// 5 MiB large, unless [copies are free](Self::copies_are_free): S3 copies ranges of none smaller.
     async fn copy_part(
         &self,
         upload: &Upload,
@@ -207,6 +207,12 @@ pub trait Objects: Send + Sync {
         pin: &Pin,
         range: ByteRange,
     ) -> Result<UploadedPart, UploadError>;
+
+    /// Whether a copy costs nothing and may be of any size, so that nothing need ever be read to be sent again.
+    /// In S3 it is a request, and of no object below 5 MiB.
+    fn copies_are_free(&self) -> bool {
+        false
+    }
 
     /// Makes the object of its parts, on a condition, and only if it is what is expected.
     ///

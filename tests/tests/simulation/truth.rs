@@ -116,6 +116,7 @@ pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
     let tables: Arc<dyn Tables> = rows.clone();
     let chunk = Chunk { index: ChunkIndex(0), range };
     let attempt = Attempt {
+        counted: None,
         objects: &objects,
         run: &run,
         plan: &plan,

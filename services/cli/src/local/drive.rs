@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use fanfold_domain::{
-    Chunk, ChunkIndex, GroupCount, GroupIndex, Grouping, Mark, ObjectName, PLAN, Plan, RootCount, Run,
-    SourcePin, Sums,
+    ChunkIndex, GroupCount, GroupIndex, Grouping, Mark, ObjectName, PLAN, Plan, RootCount, Run, SourcePin,
+    Sums,
     message::Failure,
     pipeline::{Format, Split},
 };
@@ -65,11 +65,12 @@ impl Driver {
         if self.run.pipeline.plan.is_some() {
             self.run.list = Some(self.write_list().await?);
         }
-        let Planned { plan, chunks, .. } = self.plan().await?;
+        let planned = self.plan().await?;
+        let plan = planned.plan.clone();
         self.run.plan = Some(plan.clone());
         let mut stages: Vec<Counted> = Vec::new();
         for place in 0..self.run.pipeline.stages.len() {
-            let (tasks, lost) = self.tasks(place, &chunks, &stages);
+            let (tasks, lost) = self.tasks(place, &planned, &stages);
             stages.push(Counted::default());
             self.count(&plan, place, tasks, lost, &mut stages, threads).await?;
         }
@@ -111,11 +112,13 @@ impl Driver {
     }
 
     /// What a stage has to do, and the chunks that failed before they began: those that read a failed chunk's part.
-    fn tasks(&self, place: usize, chunks: &[Chunk], before: &[Counted]) -> (Vec<Task>, Vec<ChunkIndex>) {
+    fn tasks(&self, place: usize, planned: &Planned, before: &[Counted]) -> (Vec<Task>, Vec<ChunkIndex>) {
         let (Some(upstream), Some(grouping)) =
             (self.run.pipeline.stages[place].upstream, self.run.grouping_at(place))
         else {
-            return (chunks.iter().copied().map(Task::Source).collect(), Vec::new());
+            let counted = |place: usize| planned.counted.as_ref().map(|counted| counted[place]);
+            let tasks = planned.chunks.iter().enumerate();
+            return (tasks.map(|(at, chunk)| Task::Source(*chunk, counted(at))).collect(), Vec::new());
         };
         let failed = before[upstream.stage].failures.iter();
         let lost: BTreeSet<ChunkIndex> = failed.map(|(chunk, _)| upstream.reader_of(*chunk)).collect();

@@ -29,8 +29,8 @@ pub(super) enum End {
 /// A chunk to be done, and where what it reads is told.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Task {
-    /// Of the first stage.
-    Source(Chunk),
+    /// Of the first stage, with the number of its records where planning counted them.
+    Source(Chunk, Option<u64>),
     /// Of a later one, which reads parts.
     Parts(ChunkIndex),
 }
@@ -38,8 +38,15 @@ pub(super) enum Task {
 impl Task {
     fn chunk(self) -> ChunkIndex {
         match self {
-            Self::Source(chunk) => chunk.index,
+            Self::Source(chunk, _) => chunk.index,
             Self::Parts(chunk) => chunk,
+        }
+    }
+
+    fn counted(self) -> Option<u64> {
+        match self {
+            Self::Source(_, counted) => counted,
+            Self::Parts(_) => None,
         }
     }
 }
@@ -70,7 +77,7 @@ impl Work {
     /// Where a chunk is, for a person.
     pub(super) fn place(&self, chunk: ChunkIndex) -> String {
         match self.tasks.iter().find(|task| task.chunk() == chunk) {
-            Some(Task::Source(Chunk { range, .. })) => format!("chunk {chunk} (bytes {range})"),
+            Some(Task::Source(Chunk { range, .. }, _)) => format!("chunk {chunk} (bytes {range})"),
             _ => format!("chunk {chunk} of stage {}", self.stage.name),
         }
     }
@@ -102,6 +109,7 @@ impl Work {
                 stage: &self.stage,
                 chunk,
                 input,
+                counted: task.counted(),
                 work_bucket: WORK,
                 name: &name,
                 inherited: &self.inherited,
@@ -123,7 +131,7 @@ impl Work {
     async fn input(&self, task: Task) -> Result<Input, UploadError> {
         match task {
             _ if self.stage.name == PLAN => Ok(Input::of_plan_step(&self.run)),
-            Task::Source(chunk) => Ok(Input::of_first(&self.run, &chunk)),
+            Task::Source(chunk, _) => Ok(Input::of_first(&self.run, &chunk)),
             Task::Parts(chunk) => Input::of_parts(&*self.objects, &self.run, WORK, &self.stage, chunk).await,
         }
     }

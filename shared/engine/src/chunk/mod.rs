@@ -52,6 +52,9 @@ pub struct Attempt<'a> {
     pub chunk: ChunkIndex,
     /// What it reads.
     pub input: Input,
+    /// How many records the chunk has, where planning [counted them](crate::plan::Planned::counted): then a chunk
+    /// that is to be copied need not be read.
+    pub counted: Option<u64>,
     /// The bucket of parts.
     pub work_bucket: &'a str,
     /// A name that no other attempt at this chunk has.
@@ -146,8 +149,7 @@ impl Attempt<'_> {
     }
 
     async fn make(&self) -> Result<Made<'_>, ChunkError> {
-        let may_be_copied = self.stage.process == Process::Copy && self.input.len >= LEAST_COPY_BYTES;
-        if may_be_copied
+        if self.may_be_copied()
             && let Some((source, range)) = self.input.source_range()
             && let Some(made) = self.copy(source, range).await?
         {
@@ -172,11 +174,22 @@ impl Attempt<'_> {
         Ok(Made { part, bad, sums })
     }
 
+    fn may_be_copied(&self) -> bool {
+        let bytes = self.input.len;
+        let is_large = bytes >= LEAST_COPY_BYTES || (bytes > 0 && self.objects.copies_are_free());
+        is_large && self.stage.process == Process::Copy
+    }
+
     /// Makes the part of a chunk that is to be copied by having its range copied where it lies: the bytes are read
-    /// for what may be bad among them, and not sent again. `None` if some are, so that the range is not the part.
+    /// for what may be bad among them, unless that is known, and not sent again. `None` if some are, so that the
+    /// range is not the part.
     async fn copy(&self, source: &SourcePin, range: ByteRange) -> Result<Option<Made<'_>>, ChunkError> {
-        let looks = Box::new(Verdicts::new(Vec::new()));
-        let (Pass { mut part, bad, records, .. }, _) = Pass::new(self, looks).run().await?;
+        let mut pass = Pass::new(self, Box::new(Verdicts::new(Vec::new())));
+        match self.counted {
+            Some(records) => pass.records = records,
+            None => (pass, _) = pass.run().await?,
+        }
+        let Pass { mut part, bad, records, .. } = pass;
         if bad.count() > 0 {
             bad.into_writer().abandon().await;
             return Ok(None);

@@ -12,6 +12,9 @@ use crate::{
     processor::{LateVerdict, Processor, Record, Step},
 };
 
+/// The least that is copied of a piece to end the record that began before it, in bytes: most records are shorter.
+const STEP_BYTES: usize = 1024;
+
 /// One pass over the chunk's bytes.
 pub(super) struct Pass<'a> {
     attempt: &'a Attempt<'a>,
@@ -58,19 +61,17 @@ impl<'a> Pass<'a> {
     async fn go_through(&mut self) -> Result<Vec<LateVerdict>, ChunkError> {
         let attempt = self.attempt;
         let mut left = attempt.input.len;
-        // The record under way, and the piece that has just come: at most `max_record` and a piece.
-        let mut buffer: Vec<u8> = Vec::new();
+        // The record under way, from pieces before: at most `max_record` and a piece.
+        let mut begun: Vec<u8> = Vec::new();
         for piece in &attempt.input.pieces {
             let mut stream = attempt.open(piece).await?;
             while let Some(bytes) = stream.try_next().await? {
                 left = left.saturating_sub(bytes.len() as u64);
-                buffer.extend_from_slice(&bytes);
-                let taken = self.take(&buffer, left == 0);
-                buffer.drain(..taken);
+                self.take_piece(&mut begun, &bytes, left == 0);
                 self.settle().await?;
             }
         }
-        if left > 0 || !buffer.is_empty() {
+        if left > 0 || !begun.is_empty() {
             let detail = format!("{left} of {} bytes did not come", attempt.input.len);
             return Err(PortError::new(Fault::Transient, "read", attempt.part(), detail).into());
         }
@@ -80,6 +81,31 @@ impl<'a> Pass<'a> {
             if let Step::Done(verdicts) = step {
                 return Ok(verdicts);
             }
+        }
+    }
+
+    /// Takes all records that are whole with this piece. Only what is left of it is copied, to `begun`, and what it
+    /// takes to end the record that began before it: records are told where they lie in the piece.
+    fn take_piece(&mut self, begun: &mut Vec<u8>, piece: &[u8], at_end: bool) {
+        let mut at = 0;
+        while !begun.is_empty() && at < piece.len() {
+            let before = begun.len();
+            let step = (piece.len() - at).min(STEP_BYTES.max(before));
+            begun.extend_from_slice(&piece[at..at + step]);
+            at += step;
+            let taken = self.take(begun, at_end && at == piece.len());
+            if taken >= before {
+                // The framer goes on in the piece, with the bytes behind what it took.
+                at -= begun.len() - taken;
+                begun.clear();
+            } else {
+                begun.drain(..taken);
+            }
+        }
+        if begun.is_empty() {
+            let rest = &piece[at..];
+            let taken = self.take(rest, at_end);
+            begun.extend_from_slice(&rest[taken..]);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fanfold_domain::{ByteRange, Grouping, group::TooManyChunks, pipeline::Split};
 use fanfold_records::{
-    Dialect, Locating, Position, State, Window, block_of_record, boundary_in_block, first_boundary,
+    Dialect, Locating, Position, Scanner, State, Window, block_of_record, boundary_in_block, first_boundary,
     fixed_boundary, nth_record_start,
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -135,8 +135,8 @@ impl Cutter<'_> {
         Ok(None)
     }
 
-    /// The cuts in scanned data, in any order.
-    pub(super) async fn scanned(&self, scanned: &Scanned, aim: &Aim) -> Result<Vec<u64>, PlanError> {
+    /// The cuts in scanned data, in any order, each with the number of records before it.
+    pub(super) async fn scanned(&self, scanned: &Scanned, aim: &Aim) -> Result<Vec<Position>, PlanError> {
         let tasks = match aim {
             Aim::Behind(nominal) => behind(scanned, nominal),
             Aim::Every(count) => {
@@ -147,12 +147,17 @@ impl Cutter<'_> {
             }
         };
         let look = |task| self.look_in_stretch(scanned, aim, task);
-        let found: Vec<Vec<u64>> =
+        let found: Vec<Vec<Position>> =
             stream::iter(tasks).map(look).buffered(STRETCHES_AT_ONCE).try_collect().await?;
         Ok(found.concat())
     }
 
-    async fn look_in_stretch(&self, scanned: &Scanned, aim: &Aim, task: Task) -> Result<Vec<u64>, PlanError> {
+    async fn look_in_stretch(
+        &self,
+        scanned: &Scanned,
+        aim: &Aim,
+        task: Task,
+    ) -> Result<Vec<Position>, PlanError> {
         let Task { stretch, wanted, last_block } = task;
         let positions = scanned.positions(stretch).await?;
         let first_block = stretch * scanned.stretch_blocks();
@@ -172,7 +177,8 @@ impl Cutter<'_> {
             search.last_block = search.last_block.min(last_block);
         }
         let search = |search| self.search(scanned, aim, positions.clone(), search);
-        let found: Vec<Vec<u64>> = stream::iter(searches).map(search).buffered(AT_ONCE).try_collect().await?;
+        let found: Vec<Vec<Position>> =
+            stream::iter(searches).map(search).buffered(AT_ONCE).try_collect().await?;
         Ok(found.concat())
     }
 
@@ -184,7 +190,7 @@ impl Cutter<'_> {
         aim: &Aim,
         mut positions: Arc<[Position]>,
         search: Search,
-    ) -> Result<Vec<u64>, PlanError> {
+    ) -> Result<Vec<Position>, PlanError> {
         let Search { mut block, last_block, mut wanted } = search;
         let (mut stretch, mut place) = scanned.place(block);
         let mut cuts = Vec::new();
@@ -213,7 +219,14 @@ impl Cutter<'_> {
     }
 
     /// Takes what a block has of what is wanted.
-    fn take(&self, aim: &Aim, bytes: &[u8], mut at: Position, wanted: &mut Vec<u64>, cuts: &mut Vec<u64>) {
+    fn take(
+        &self,
+        aim: &Aim,
+        bytes: &[u8],
+        mut at: Position,
+        wanted: &mut Vec<u64>,
+        cuts: &mut Vec<Position>,
+    ) {
         let at_end = at.offset + bytes.len() as u64 == self.data.end;
         let mut rest = bytes;
         let mut is_through = false;
@@ -235,14 +248,27 @@ impl Cutter<'_> {
                 is_through = true;
                 return true;
             };
+            let passed =
+                cut.checked_sub(at.offset).map(|passed| usize::try_from(passed).expect("blocks are small"));
+            let records = match aim {
+                Aim::Behind(_) => at.records + self.records_in(&rest[..passed.unwrap_or(0)], at.state),
+                Aim::Every(_) => *wanted,
+            };
+            let cut = Position { offset: cut, state: State::StartOfRecord, records };
             // The next one is looked for from here on: no byte of the block is looked at for two.
-            if let Some(passed) = cut.checked_sub(at.offset) {
-                at = Position { offset: cut, state: State::StartOfRecord, records: *wanted };
-                rest = &rest[usize::try_from(passed).expect("blocks are small")..];
+            if let Some(passed) = passed {
+                at = cut;
+                rest = &rest[passed..];
             }
             cuts.push(cut);
             false
         });
+    }
+
+    /// How many records end in `bytes`, which the parser enters in `state`.
+    fn records_in(&self, bytes: &[u8], state: State) -> u64 {
+        let scanner = Scanner::new(self.dialect).expect("fixed-width records are never scanned");
+        scanner.summarize(bytes).outcome(state).records
     }
 }
 

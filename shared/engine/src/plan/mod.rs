@@ -1,5 +1,6 @@
 //! Planning: where a source's data begin, and where it is cut into chunks.
 
+mod counted;
 mod cut;
 mod head;
 mod kept;
@@ -19,7 +20,7 @@ use fanfold_ports::{
     Objects, PortError,
     objects::{ReadError, UploadError},
 };
-use fanfold_records::{BLOCK, Dialect, PreambleError, Scanner};
+use fanfold_records::{BLOCK, Dialect, Position, PreambleError, Scanner};
 use thiserror::Error;
 
 use self::{
@@ -40,6 +41,9 @@ pub struct Planned {
     pub plan: Plan,
     /// The chunks, in order; they tile the source behind its preamble.
     pub chunks: Vec<Chunk>,
+    /// How many records each chunk has, where they were counted and it is certain that each of them is whole:
+    /// within `max_record`, and its quotes closed.
+    pub counted: Option<Vec<u64>>,
     /// Bytes asked of the source.
     pub bytes_read: u64,
 }
@@ -161,7 +165,7 @@ impl Opened {
         let chunks = chunks(self.data, cuts);
         let grouping = Grouping::choose(chunks.len() as u64, self.data.len())?;
         let plan = Plan { grouping, preamble, header, line_end };
-        Ok(Planned { plan, chunks, bytes_read: self.reader.bytes_read() })
+        Ok(Planned { plan, chunks, counted: None, bytes_read: self.reader.bytes_read() })
     }
 }
 
@@ -186,7 +190,13 @@ pub async fn plan(
         Method::Local { size, nominal } => cutter.local(size, &nominal).await?,
         Method::Scan(aim) => {
             let scanned = scan::scan(&opened.reader, scanner_of(&pipeline.source), opened.data).await?;
-            cutter.scanned(&scanned, &aim).await?
+            let mut cuts = cutter.scanned(&scanned, &aim).await?;
+            cuts.sort_unstable_by_key(|cut| cut.offset);
+            let mut planned = opened.planned(offsets(&cuts))?;
+            if scanned.are_whole(pipeline.source.max_record_bytes) {
+                planned.counted = counted::count(&planned.chunks, &cuts, scanned.records());
+            }
+            return Ok(planned);
         }
     };
     opened.planned(cuts)
@@ -206,7 +216,7 @@ pub fn plan_ids(ids: ByteRange, split: Split) -> Result<Planned, PlanError> {
     let ranges = (0..).map(ChunkIndex).zip(ids.pieces(per_chunk));
     let chunks = ranges.map(|(index, range)| Chunk { index, range }).collect();
     let plan = Plan { grouping, preamble: ByteRange::new(0, 0), header: None, line_end: LineEnd::Lf };
-    Ok(Planned { plan, chunks, bytes_read: 0 })
+    Ok(Planned { plan, chunks, counted: None, bytes_read: 0 })
 }
 
 /// How workers are to scan `source`, if it must be scanned and is too large for one reader.
@@ -249,7 +259,11 @@ pub async fn plan_scanned(
     let kept = Kept::new(objects, run, scan, work_bucket);
     let scanned = scan::scanned_by_workers(kept).await?;
     let cuts = cutter.scanned(&scanned, &aim).await?;
-    opened.planned(cuts)
+    opened.planned(offsets(&cuts))
+}
+
+fn offsets(cuts: &[Position]) -> Vec<u64> {
+    cuts.iter().map(|cut| cut.offset).collect()
 }
 
 fn scanner_of(source: &Source) -> Scanner {

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
 use super::{
-    PlanError,
+    PlanError, counted,
     kept::{self, Kept},
     reader::Reader,
 };
@@ -46,6 +46,15 @@ impl Scanned {
     /// How many records there are.
     pub(super) fn records(&self) -> u64 {
         self.starts[self.stretches()].records_at_end()
+    }
+
+    /// Says whether it is certain that every record is whole, and at most `max_record` bytes long. Of what workers
+    /// found it is not: their blocks would have to be read for that.
+    pub(super) fn are_whole(&self, max_record: u64) -> bool {
+        match &self.blocks {
+            Blocks::Held(positions) => counted::are_whole(positions, max_record),
+            Blocks::Kept(_) => false,
+        }
     }
 
     /// How many stretches there are.

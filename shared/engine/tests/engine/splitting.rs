@@ -154,6 +154,9 @@ proptest! {
                 if let Split::Records(count) = case.split {
                     prop_assert!(sums.records == count || (at == last && sums.records <= count));
                 }
+                if let Some(counted) = &planned.counted {
+                    prop_assert_eq!((sums.records, sums.bad_records), (counted[at], 0));
+                }
             }
             // What is read to find them is bounded, however long the records are.
             let head = case.bytes.len() as u64;
@@ -166,6 +169,32 @@ proptest! {
 
 fn finish(source: &str, process: &str, bytes: &[u8], split: Split) -> Outcome {
     block_on(World::with_pieces(pipeline(source, process), bytes.to_vec(), 5).finish(split)).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_scan_counts_of_each_chunk_is_what_a_pass_over_it_counts() {
+    let records = |n| (0..n).map(|i| format!("{i},\"a\n{}\"\n{}", "b".repeat(i % 700), ["", "\r\n"][i % 2]));
+    let bytes: String = records(3000).collect();
+    for split in [Split::SizeBytes(70_000), Split::SizeBytes(900), Split::Records(7), WHOLE] {
+        let mut world = World::new(pipeline("format: csv", "process: copy"), bytes.clone());
+        let planned = world.plan(split).await.unwrap();
+        assert_eq!(planned.counted.is_some(), split != WHOLE, "what is not split is not scanned");
+        for (chunk, counted) in planned.chunks.iter().zip(planned.counted.iter().flatten()) {
+            assert_eq!(world.attempt(*chunk, "a").await.unwrap().records, *counted, "{chunk:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_records_that_might_be_too_long_or_have_no_end() {
+    let counts = async |source, end| {
+        let mut world = World::new(pipeline(source, "process: copy"), "a,b\n".repeat(100_000) + end);
+        world.plan(Split::SizeBytes(100_000)).await.unwrap().counted.is_some()
+    };
+    assert!(counts("format: csv", "a,b").await);
+    assert!(!counts("format: csv", "a,\"b").await);
+    assert!(counts("format: csv, max_record: 128KiB", "").await);
+    assert!(!counts("format: csv, max_record: 127KiB", "").await, "it may lie in two blocks");
 }
 
 #[test]

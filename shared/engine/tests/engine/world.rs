@@ -100,7 +100,8 @@ impl World {
         let (run, inherited, plan) = (&self.run, &self.inherited, self.plan_of());
         let tables = Some(&self.tables);
         let (stage, input, chunk) = (run.first_stage(), Input::of_first(run, &chunk), chunk.index);
-        Attempt { objects, run, plan, stage, chunk, input, work_bucket: WORK, name, inherited, tables }
+        let (counted, work_bucket) = (None, WORK);
+        Attempt { objects, run, plan, stage, chunk, input, counted, work_bucket, name, inherited, tables }
             .run()
             .await
     }

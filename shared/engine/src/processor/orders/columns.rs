@@ -67,11 +67,13 @@ pub(super) fn check_header(header: &[u8], delimiter: u8, quote: Option<u8>) -> R
 }
 
 impl Kind {
+    /// Whether a column may hold this; `encoding` is that of the source, unless the value is known to be ASCII,
+    /// which is text in all of them.
     #[inline]
-    pub(super) fn admits(self, value: &[u8], encoding: Encoding) -> bool {
+    pub(super) fn admits(self, value: &[u8], encoding: Option<Encoding>) -> bool {
         match self {
-            Self::Text => !value.is_empty() && is_text(value, encoding),
-            Self::OneOf(words) => words.iter().any(|word| word.as_bytes() == value),
+            Self::Text => !value.is_empty() && encoding.is_none_or(|encoding| is_text(value, encoding)),
+            Self::OneOf(words) => words.iter().any(|word| is_same(word.as_bytes(), value)),
             Self::Date => is_date(value),
             Self::Id | Self::Count => (1..=20).contains(&value.len()) && digits(value) == value.len(),
             Self::Decimal => is_decimal(value),
@@ -146,6 +148,12 @@ fn is_decimal(value: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether two words are the same: for short ones a call of the C library's costs more than their bytes.
+#[inline]
+fn is_same(word: &[u8], value: &[u8]) -> bool {
+    word.len() == value.len() && word.iter().zip(value).all(|(a, b)| a == b)
 }
 
 /// How many digits a text begins with.

@@ -46,9 +46,11 @@ impl Processor for Orders {
         // loads that wait for stores.
         let mut order_id = Field::default();
         let mut columns = 0;
+        // Nearly all records are ASCII: one look at the whole saves one at each field.
+        let encoding = (!record.body.is_ascii()).then_some(self.encoding);
         for field in fields(record.body, self.delimiter, self.quote) {
             match COLUMNS.get(columns) {
-                Some((_, kind)) if kind.admits(&value(&field), self.encoding) => {}
+                Some((_, kind)) if kind.admits(&value(&field), encoding) => {}
                 wrong => return Err(self.refusal(record.body, wrong, &field)),
             }
             if columns == ORDER_ID {

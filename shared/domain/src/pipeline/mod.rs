@@ -19,10 +19,13 @@
 //! Architecture invariant: nothing here knows where a document came from or what time it is; equal texts give
 //! equal pipelines.
 
+mod cleanup;
 mod eks;
 mod merge;
+mod notify;
 mod on_error;
 mod process;
+mod schedule;
 mod select;
 mod source;
 mod split;
@@ -47,10 +50,13 @@ use crate::{
     },
 };
 
+pub use cleanup::{Cleanup, CleanupOn};
 pub use eks::{Eks, RunOn, Toleration};
 pub use merge::{Merge, MergeHeader};
+pub use notify::Notify;
 pub use on_error::{OnError, SourceChanged, Tolerance};
 pub use process::{Credentials, Process};
+pub use schedule::{Cron, Rate, RateUnit, Schedule, Times, UTC};
 pub use select::select;
 pub use source::{Encoding, Format, Source};
 pub use split::{FanOut, Split};
@@ -61,8 +67,11 @@ pub use template::{KeyTemplate, KeyTooLong, MAX_KEY_BYTES, MAX_LITERAL_BYTES, No
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
 const SCHEMA: Schema = Schema {
-    built: &["pipeline", "source", "split", "fan_out", "deadline", "stages", "merge", "on_error"],
-    not_yet: &["budget", "plan", "schedule", "notify", "cleanup"],
+    built: &[
+        "pipeline", "source", "split", "fan_out", "deadline", "stages", "merge", "on_error", "schedule",
+        "notify", "cleanup",
+    ],
+    not_yet: &["budget", "plan"],
 };
 const WELL_FORMED: &str = "one well-formed document of YAML or JSON, without anchors, aliases and tags";
 const NAME: &str = "1 to 63 of a-z, 0-9, `-`, the first not `-`";
@@ -89,6 +98,12 @@ pub struct Pipeline {
     pub merge: Merge,
     /// What is tolerated.
     pub on_error: OnError,
+    /// When it runs by itself, if it does.
+    pub schedule: Option<Schedule>,
+    /// Of which milestones the notification topic is told.
+    pub notify: Notify,
+    /// What is removed after the end of a run.
+    pub cleanup: Cleanup,
 }
 
 impl Pipeline {
@@ -114,7 +129,7 @@ impl Pipeline {
     /// The canonical document: the same schema with every default explicit. It is at most
     /// [`MAX_DOCUMENT_BYTES`] long as compact JSON, and parsing it gives the same pipeline.
     pub fn to_document(&self) -> Json {
-        json!({
+        let mut document = json!({
             "pipeline": self.name,
             "source": self.source.to_document(),
             "split": self.split.to_document(),
@@ -123,7 +138,13 @@ impl Pipeline {
             "stages": self.stages.iter().map(Stage::to_document).collect::<Vec<_>>(),
             "merge": self.merge.to_document(),
             "on_error": self.on_error.to_document(),
-        })
+            "notify": self.notify.to_document(),
+            "cleanup": self.cleanup.to_document(),
+        });
+        if let Some(schedule) = &self.schedule {
+            document["schedule"] = schedule.to_document();
+        }
+        document
     }
 
     /// The key of the output of a run of this source.
@@ -165,6 +186,13 @@ impl Pipeline {
         let stage = stages.as_ref().and_then(|stages| stages.first());
         let merge = Merge::decode(&fields.section("merge"), mistakes, source.as_ref(), stage);
         let on_error = fields.optional("on_error", OnError::DEFAULT, mistakes, OnError::decode);
+        let schedule =
+            fields.optional("schedule", None, mistakes, |node, m| Schedule::decode(node, m).map(Some));
+        if let (Some(schedule), Some(merge)) = (&schedule, &merge) {
+            check_object(schedule, merge, &fields.path_of("schedule"), mistakes);
+        }
+        let notify = fields.optional("notify", Notify::default(), mistakes, Notify::decode);
+        let cleanup = fields.optional("cleanup", Cleanup::default(), mistakes, Cleanup::decode);
         Some(Self {
             name: name?,
             source: source?,
@@ -174,6 +202,9 @@ impl Pipeline {
             stages: stages?,
             merge: merge?,
             on_error,
+            schedule,
+            notify,
+            cleanup,
         })
     }
 
@@ -187,6 +218,14 @@ impl Pipeline {
             ));
         }
         Ok(self)
+    }
+}
+
+/// A pipeline never reads what it writes: the next tick would find its own output.
+fn check_object(schedule: &Schedule, merge: &Merge, path: &str, mistakes: &mut Mistakes) {
+    if merge.may_write(&schedule.object) {
+        let found = format!("`{}`, which is a key that this pipeline may write", schedule.object);
+        mistakes.add(format!("{path}.object"), found, "a key that `merge` cannot give");
     }
 }
 

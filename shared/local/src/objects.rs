@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io,
+    ops::Bound,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -14,8 +15,8 @@ use fanfold_domain::{ByteRange, ETag, ObjectName, SourcePin};
 use fanfold_ports::{
     Clock, Fault, Objects, PortError,
     objects::{
-        ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Stored, Upload, UploadError,
-        UploadedPart, Written,
+        ByteStream, Condition, Expected, Listed, MAX_LISTED, Metadata, ObjectHead, Pin, ReadError, Stored,
+        Upload, UploadError, UploadedPart, Written,
     },
 };
 use futures::stream;
@@ -276,6 +277,51 @@ impl Objects for LocalObjects {
         self.state().uploads.end(upload);
         Ok(())
     }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, PortError> {
+        check_count("list", bucket, limit)?;
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(ObjectName::new(bucket, after)),
+            _ => Bound::Included(ObjectName::new(bucket, prefix)),
+        };
+        let state = self.state();
+        let objects = state.objects.range((from, Bound::Unbounded));
+        let listed = objects
+            .take_while(|(name, _)| name.bucket == bucket && name.key.starts_with(prefix))
+            .map(|(name, Object { head, .. })| Listed {
+                key: name.key.clone(),
+                etag: head.etag.clone(),
+                size_bytes: head.size_bytes,
+            });
+        Ok(listed.take(limit).collect())
+    }
+
+    /// Of work objects; an output that became a file stays.
+    async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), PortError> {
+        if !keys.is_empty() {
+            check_count("delete", bucket, keys.len())?;
+        }
+        let mut state = self.state();
+        for key in keys {
+            state.objects.remove(&ObjectName::new(bucket, key));
+        }
+        Ok(())
+    }
+}
+
+/// As many as S3 takes at once.
+fn check_count(operation: &'static str, bucket: &str, count: usize) -> Result<(), PortError> {
+    if (1..=MAX_LISTED).contains(&count) {
+        return Ok(());
+    }
+    let detail = format!("{count} objects at once, and 1 to {MAX_LISTED} are allowed");
+    Err(PortError::new(Fault::Permanent, operation, bucket, detail))
 }
 
 fn head(etag: ETag, size_bytes: u64, metadata: Metadata) -> ObjectHead {

@@ -33,6 +33,20 @@ pub struct ObjectHead {
     pub modified_at: Timestamp,
 }
 
+/// An object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Its entity tag.
+    pub etag: ETag,
+    /// Size in bytes.
+    pub size_bytes: u64,
+}
+
+/// The most objects that are listed, or deleted, at once (S3's limit).
+pub const MAX_LISTED: usize = 1_000;
+
 /// Which content is to be read. With neither field, whatever is there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pin {
@@ -210,4 +224,22 @@ pub trait Objects: Send + Sync {
     /// Gives an upload up; its parts are discarded and it can no longer be completed. An upload that is gone
     /// already is no error.
     async fn abort_upload(&self, upload: &Upload) -> Result<(), PortError>;
+
+    /// The objects of a bucket whose keys begin with `prefix`, in the order of their keys' bytes, from behind the key
+    /// `after` on if it is given (which need not be there), at most `limit` (1 to [`MAX_LISTED`]). Fewer than `limit`
+    /// are the last.
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, PortError>;
+
+    /// Deletes the objects of these keys, at most [`MAX_LISTED`]; where a bucket keeps versions, behind delete markers.
+    /// One that is not there is no error.
+    ///
+    /// # Errors
+    /// Some may have been deleted. The caller deletes all again: what is gone stays gone.
+    async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), PortError>;
 }

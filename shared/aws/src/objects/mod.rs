@@ -6,6 +6,7 @@
 
 mod checksum;
 mod failure;
+mod list;
 mod read;
 mod source;
 mod upload;
@@ -16,8 +17,8 @@ use aws_sdk_s3::Client;
 use bytes::Bytes;
 use fanfold_domain::{ByteRange, ObjectName};
 use fanfold_ports::objects::{
-    ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError, UploadedPart,
-    Written,
+    ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
+    UploadedPart, Written,
 };
 use fanfold_ports::{Objects, PortError};
 
@@ -94,5 +95,19 @@ impl Objects for S3Objects {
 
     async fn abort_upload(&self, upload: &Upload) -> Result<(), PortError> {
         self.abort(upload).await
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, PortError> {
+        self.keys(bucket, prefix, after, limit).await
+    }
+
+    async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), PortError> {
+        self.remove(bucket, keys).await
     }
 }

@@ -12,7 +12,7 @@ use fanfold_ports::{
     Objects, PortError,
     memory::MemoryObjects,
     objects::{
-        ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
+        ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
         UploadedPart, Written,
     },
 };
@@ -113,5 +113,19 @@ impl Objects for Tampered {
 
     async fn abort_upload(&self, upload: &Upload) -> Result<(), PortError> {
         self.inner.abort_upload(upload).await
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, PortError> {
+        self.inner.list(bucket, prefix, after, limit).await
+    }
+
+    async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), PortError> {
+        self.inner.delete(bucket, keys).await
     }
 }

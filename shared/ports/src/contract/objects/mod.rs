@@ -1,6 +1,7 @@
 //! What every object store keeps to.
 
 mod completions;
+mod lists;
 mod puts;
 mod reads;
 mod uploads;
@@ -12,6 +13,7 @@ use fanfold_domain::{ByteRange, ETag, ObjectName, assembly::MIN_UPLOAD_PART};
 use futures::TryStreamExt;
 
 pub use completions::*;
+pub use lists::*;
 pub use puts::*;
 pub use reads::*;
 pub use uploads::*;
@@ -194,6 +196,10 @@ macro_rules! objects_contract {
                 an_upload_is_completed_once,
                 of_racing_completions_if_absent_exactly_one_is_stored,
                 a_put_if_absent_is_refused_after_a_completion,
+                a_listing_has_the_keys_of_its_prefix_in_order,
+                a_listing_goes_on_behind_a_key_and_ends_with_the_last,
+                what_is_deleted_is_gone_and_stays_gone,
+                more_than_1000_objects_are_not_deleted_at_once,
             ]
         );
     };

@@ -10,7 +10,7 @@ use crate::{
     Fault, Objects, PortError,
     memory::{Faults, faults::Outcome},
     objects::{
-        ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
+        ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
         UploadedPart, Written,
     },
 };
@@ -95,6 +95,28 @@ impl<T: Objects + ?Sized> Objects for Faulty<T> {
 
     async fn abort_upload(&self, upload: &Upload) -> Result<(), PortError> {
         self.write("abort_upload", &upload.object, self.inner.abort_upload(upload)).await
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, PortError> {
+        let subject = ObjectName::new(bucket, prefix);
+        self.read("list", subject, self.inner.list(bucket, prefix, after, limit)).await
+    }
+
+    async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), PortError> {
+        let subject = ObjectName::new(bucket, keys.first().map_or("", String::as_str));
+        let outcome = self.deal("delete", &subject).await;
+        if matches!(outcome, Outcome::Transient | Outcome::LostRequest | Outcome::CrashBefore) {
+            // Each key fares by itself: some may be gone before it fails.
+            let gone = self.faults.accepted(keys.len());
+            self.inner.delete(bucket, &keys[..gone]).await?;
+        }
+        self.perform(Kind::Write, "delete", subject, outcome, self.inner.delete(bucket, keys)).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hasher},
+    ops::Bound,
 };
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use fanfold_domain::{ByteRange, ETag, ObjectName, Timestamp};
 
 use crate::{
     PortError,
-    objects::{Condition, Metadata, ObjectHead, Pin, ReadError, Stored, Written},
+    objects::{Condition, Listed, Metadata, ObjectHead, Pin, ReadError, Stored, Written},
 };
 
 use super::refused;
@@ -138,6 +139,19 @@ impl Bucket {
         } else if let Some(slot) = self.slots.get_mut(key) {
             slot.is_deleted = true;
         }
+    }
+
+    /// What is there under keys that begin with `prefix`, in their order, from behind `after` on.
+    pub(super) fn list(&self, prefix: &str, after: Option<&str>) -> impl Iterator<Item = Listed> {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let slots = self.slots.range::<str, _>((from, Bound::Unbounded));
+        slots.take_while(move |(key, _)| key.starts_with(prefix)).filter_map(|(key, slot)| {
+            let head = &slot.current()?.head;
+            Some(Listed { key: key.clone(), etag: head.etag.clone(), size_bytes: head.size_bytes })
+        })
     }
 
     /// The keys under which something is there.

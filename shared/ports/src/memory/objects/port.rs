@@ -16,8 +16,8 @@ use super::{
 use crate::{
     Objects, PortError,
     objects::{
-        ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
-        UploadedPart, Written,
+        ByteStream, Condition, Expected, Listed, MAX_LISTED, Metadata, ObjectHead, Pin, ReadError, Upload,
+        UploadError, UploadedPart, Written,
     },
 };
 
@@ -120,6 +120,32 @@ impl Objects for MemoryObjects {
         self.enter("abort_upload", &upload.object)?.uploads.remove(upload);
         Ok(())
     }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, PortError> {
+        check_count("list", bucket, limit)?;
+        let mut state = self.state();
+        *state.requests.entry("list").or_default() += 1;
+        let bucket = state.buckets.entry(bucket.to_owned()).or_default();
+        Ok(bucket.list(prefix, after).take(limit).collect())
+    }
+
+    async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), PortError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        check_count("delete", bucket, keys.len())?;
+        let mut state = self.state();
+        *state.requests.entry("delete").or_default() += 1;
+        let bucket = state.buckets.entry(bucket.to_owned()).or_default();
+        keys.iter().for_each(|key| bucket.remove(key));
+        Ok(())
+    }
 }
 
 impl MemoryObjects {
@@ -137,6 +163,14 @@ impl MemoryObjects {
         }
         Ok(state)
     }
+}
+
+/// 1 to 1,000 objects at once.
+fn check_count(operation: &'static str, bucket: &str, count: usize) -> Result<(), PortError> {
+    if (1..=MAX_LISTED).contains(&count) {
+        return Ok(());
+    }
+    Err(refused(operation, bucket, format!("MalformedXML: {count} objects at once")))
 }
 
 /// The upload, if it is still open.

@@ -1,6 +1,6 @@
 //! The list of bad records, `<key>_Errors`: written before the output, and for a run that failed.
 
-use fanfold_domain::{Epoch, GroupCount, GroupIndex, Run, RunId, RunState, Stamp, Standing, Sums};
+use fanfold_domain::{Cleaning, Epoch, GroupCount, GroupIndex, Run, RunId, RunState, Stamp, Standing, Sums};
 use fanfold_engine::publish::{ListUpload, report_bad_records, write_bad_records};
 use fanfold_lifecycle::fence_formers;
 use fanfold_ports::{
@@ -49,6 +49,10 @@ impl Merger {
     /// Has the bad records of a run listed that failed, as far as they are known.
     pub(crate) async fn report(&self, run: &Run) -> Result<(), MergerError> {
         let (Some(plan), RunState::Failed) = (&run.plan, run.state) else { return Ok(()) };
+        if matches!(run.cleaning, Cleaning::Done(_) | Cleaning::GivenUp(_)) {
+            // Whoever cleaned it had its bad records listed before.
+            return Ok(());
+        }
         if !self.owns_output(run).await? {
             return Ok(());
         }

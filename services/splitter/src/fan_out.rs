@@ -9,7 +9,7 @@ use fanfold_domain::{
     pipeline::RunOn,
 };
 use fanfold_engine::plan::Planned;
-use fanfold_lifecycle::{change, fail};
+use fanfold_lifecycle::{change, fail, try_to_announce};
 use fanfold_ports::{
     Fault, PortError, Queue,
     objects::{Condition, Metadata, Written},
@@ -138,6 +138,7 @@ impl FanOut<'_> {
         })
         .await?;
         tracing::info!(run_id = %run.id, state = %run.state, "run fanned out");
+        try_to_announce(ports, &run).await;
         self.splitter.finish_if_full(&run).await
     }
 }

@@ -14,6 +14,8 @@ pub struct Splitter {
     pub ports: Ports,
     /// The bucket of manifests and parts.
     pub work_bucket: String,
+    /// The bucket of the sources that schedules name.
+    pub input_bucket: String,
     /// Where outputs go unless a pipeline says otherwise.
     pub output_bucket: String,
     /// The pipeline that the stack was deployed with; one of the same name in the table replaces it.
@@ -62,6 +64,7 @@ impl Splitter {
         let run = match event::read(body)? {
             Intake::Upload(upload) => self.begin_upload(upload).await?,
             Intake::Submission(submission) => self.begin_submission(submission).await?,
+            Intake::Tick(tick) => self.begin_tick(tick).await?,
             Intake::Resume { run } => Some(read(&*self.ports.ledger, &run).await?),
         };
         match run {

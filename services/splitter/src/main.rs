@@ -5,12 +5,13 @@ use std::{process::ExitCode, sync::Arc};
 use fanfold_aws::{Aws, QueueUrls, Settings};
 use fanfold_domain::pipeline::Pipeline;
 use fanfold_engine::plan::ScanLimits;
+use fanfold_ports::Ports;
 use fanfold_runtime::{
     Variables, boot,
     config::{
-        FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_FOLDS_QUEUE_URL,
-        FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM,
-        FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
+        FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL,
+        FANFOLD_INPUT_BUCKET, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_OUTPUT_BUCKET,
+        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{SqsEvent, run_batch},
 };
@@ -20,7 +21,9 @@ struct Config {
     aws: Settings,
     table: String,
     queues: QueueUrls,
+    event_bus: String,
     work_bucket: String,
+    input_bucket: String,
     output_bucket: String,
     default_pipeline: Option<Pipeline>,
     scan_limits: ScanLimits,
@@ -36,7 +39,9 @@ fn read(variables: &mut Variables<'_>) -> Config {
             folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
             ..QueueUrls::default()
         },
+        event_bus: variables.required(FANFOLD_EVENT_BUS),
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
+        input_bucket: variables.required(FANFOLD_INPUT_BUCKET),
         output_bucket: variables.required(FANFOLD_OUTPUT_BUCKET),
         default_pipeline: variables.parsed(FANFOLD_DEFAULT_PIPELINE, Pipeline::parse),
         scan_limits: variables
@@ -48,11 +53,17 @@ fn read(variables: &mut Variables<'_>) -> Config {
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
-        let Config { aws, table, queues, work_bucket, output_bucket, default_pipeline, scan_limits } =
-            Variables::from_environment(Function::Splitter, read)?;
-        let ports = Aws::connect(aws).await.ports(table, queues);
-        let splitter =
-            Arc::new(Splitter { ports, work_bucket, output_bucket, default_pipeline, scan_limits });
+        let config = Variables::from_environment(Function::Splitter, read)?;
+        let aws = Aws::connect(config.aws).await;
+        let events = Arc::new(aws.events(Some(config.event_bus)));
+        let splitter = Arc::new(Splitter {
+            ports: Ports { events, ..aws.ports(config.table, config.queues) },
+            work_bucket: config.work_bucket,
+            input_bucket: config.input_bucket,
+            output_bucket: config.output_bucket,
+            default_pipeline: config.default_pipeline,
+            scan_limits: config.scan_limits,
+        });
         Ok(move |event: SqsEvent, _| {
             let splitter = splitter.clone();
             async move {

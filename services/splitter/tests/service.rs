@@ -32,6 +32,7 @@ fn splitter_on(ports: Ports) -> Splitter {
     Splitter {
         ports,
         work_bucket: "work".into(),
+        input_bucket: "input".into(),
         output_bucket: "output".into(),
         default_pipeline,
         scan_limits: ScanLimits::DEFAULT,

@@ -13,7 +13,7 @@ use fanfold_ports::{
     Objects, PortError, Tables,
     memory::{MemoryClock, MemoryObjects, MemoryTables},
     objects::{
-        ByteStream, Condition, Expected, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
+        ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
         UploadedPart, Written,
     },
     tables::Row,
@@ -210,5 +210,19 @@ impl Objects for Alone {
 
     async fn abort_upload(&self, upload: &Upload) -> Result<(), PortError> {
         self.others.abort_upload(upload).await
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, PortError> {
+        self.others.list(bucket, prefix, after, limit).await
+    }
+
+    async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), PortError> {
+        self.others.delete(bucket, keys).await
     }
 }

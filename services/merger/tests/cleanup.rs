@@ -109,7 +109,7 @@ async fn the_bad_records_of_a_failed_run_are_listed_before_they_go() {
 #[tokio::test(start_paused = true)]
 async fn bad_records_that_can_never_be_listed_keep_no_work_object() {
     let (world, merger, run) = ended(RunState::Failed, ASKED).await;
-    world.faults.refuse(&run.errors.to_string());
+    world.faults.refuse(run.errors.to_string());
     merger.handle(&cleanup(&run)).await.unwrap();
     assert_eq!(world.objects.keys("work"), others(&run));
 }

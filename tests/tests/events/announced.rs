@@ -1,6 +1,10 @@
 //! The samples of what begins runs by itself and of what follows them: ticks, submissions, milestones, cleaning.
 
-use fanfold_domain::{Announcement, Cleaning, Event, Milestone, Origin, Run, RunId, RunState, Timestamp};
+use std::{fs, path::Path};
+
+use fanfold_domain::{
+    Announcement, Cleaning, Event, Milestone, Origin, Run, RunId, RunState, Timestamp, pipeline::Pipeline,
+};
 use fanfold_ports::{Ledger, Queue};
 use serde_json::Value;
 
@@ -106,6 +110,16 @@ async fn a_tick_that_comes_twice_begins_one_run_of_what_its_schedule_names() {
     assert_eq!((run.source.object.key.as_str(), &run.source.etag), (KEY, &stack.etag));
     assert_eq!(run.scheduled_at, Some(scheduled_at));
     assert_eq!(stack.finish().await.state, RunState::Succeeded);
+}
+
+#[test]
+fn the_example_of_a_schedule_is_a_pipeline() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/schedule.yaml");
+    let text = fs::read_to_string(path).expect("there is an example");
+    assert!(text.lines().count() <= 20);
+    let pipeline = Pipeline::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    let schedule = pipeline.schedule.expect("it has a schedule");
+    assert_eq!(schedule.expression(), "cron(0 6 ? * MON-FRI *)");
 }
 
 #[tokio::test(start_paused = true)]

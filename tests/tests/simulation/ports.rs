@@ -233,7 +233,9 @@ impl Objects for Watched {
 
     async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), PortError> {
         let call = self.gate.enter().await;
-        keys.iter().for_each(|key| self.record().removed(bucket, key));
+        for key in keys {
+            self.record().removed(bucket, key);
+        }
         self.world.objects.delete(bucket, keys).await?;
         self.gate.leave(call).await;
         Ok(())

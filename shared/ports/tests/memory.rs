@@ -56,7 +56,7 @@ fn delivered(event: &Event) -> Value {
 
 fn events_of(ports: Ports, world: &MemoryWorld) -> EventsUnderTest {
     let watcher = Rule { events: world.events.clone(), seen: AtomicUsize::new(0) };
-    EventsUnderTest { events: ports.events, watcher: Arc::new(watcher) }
+    EventsUnderTest { events: ports.events, watcher: Arc::new(watcher), keeps_time: true }
 }
 
 /// The memory schedules themselves.

@@ -34,10 +34,9 @@ pub(crate) async fn under_test(stack: &Stack) -> EventsUnderTest {
     let target = Target::builder().id("queue").arn(queue_arn).build().expect("id and ARN are set");
     let put = events.put_targets().rule(&name).event_bus_name(&name).targets(target).send().await;
     put.expect("the target is put");
-    EventsUnderTest {
-        events: Arc::new(stack.aws.events(Some(name))),
-        watcher: Arc::new(Consumer { sqs, url }),
-    }
+    let events = Arc::new(stack.aws.events(Some(name)));
+    // `MiniStack` gives each event the time of its arrival.
+    EventsUnderTest { events, watcher: Arc::new(Consumer { sqs, url }), keeps_time: false }
 }
 
 struct Consumer {

@@ -18,6 +18,11 @@ const MOST_PAGES: usize = 1_000;
 impl Merger {
     /// Removes all work objects of a run that was asked to be cleaned, and notes that.
     pub(crate) async fn clean_up(&self, run: &Run) -> Result<(), MergerError> {
+        self.clean_up_within(run, MOST_PAGES).await
+    }
+
+    /// The same with at most about so many pages; what is left is the next invocation's.
+    async fn clean_up_within(&self, run: &Run, mut pages: usize) -> Result<(), MergerError> {
         if !run.is_to_be_cleaned() || !matches!(run.cleaning, Cleaning::Asked(_)) {
             return Ok(());
         }
@@ -28,7 +33,6 @@ impl Merger {
             }
             reported => reported?,
         }
-        let mut pages = MOST_PAGES;
         for prefix in prefixes(run) {
             if !self.remove_beneath(&prefix, &mut pages).await? {
                 let again = FoldMessage::Cleanup { run: run.id.clone(), generation: run.generation };
@@ -85,4 +89,42 @@ fn prefixes(run: &Run) -> impl Iterator<Item = String> {
 fn temporaries(run: &Run) -> impl Iterator<Item = String> {
     let cleanup = &run.pipeline.cleanup;
     cleanup.temporaries_of(&run.source.object.key, run.id.as_str()).filter_map(Result::ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfold_domain::{RunState, pipeline::CleanupOn};
+    use fanfold_ports::{
+        Ledger,
+        contract::sample_run,
+        ledger::Freshness,
+        memory::{MEMORY_EPOCH, memory_ports},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_one_call_does_not_remove_is_the_next_ones() {
+        let (world, ports) = memory_ports();
+        let asked = Cleaning::Asked(MEMORY_EPOCH);
+        let mut run =
+            Run { state: RunState::Succeeded, cleaning: asked, ..sample_run("large", MEMORY_EPOCH) };
+        run.pipeline.cleanup.on = CleanupOn::Always;
+        world.ledger.create_run(&run).await.unwrap();
+        let count = MAX_LISTED * PAGES_AT_ONCE + 1;
+        for number in 0..count {
+            world.objects.insert("work", format!("{}{number}", key::prefix(&run.id)), "");
+        }
+        let merger = Merger { ports, work_bucket: "work".into() };
+
+        merger.clean_up_within(&run, 1).await.unwrap();
+        assert_eq!(world.objects.keys("work").len(), 1);
+        let now = async || world.ledger.run(&run.id, Freshness::Consistent).await.unwrap().unwrap().cleaning;
+        assert_eq!(now().await, asked, "it is not done");
+        let again = world.queues.drain(Queue::Folds);
+        assert_eq!(again.len(), 1);
+        merger.handle(&again[0].body).await.unwrap();
+        assert_eq!(world.objects.keys("work"), Vec::<String>::new());
+        assert!(matches!(now().await, Cleaning::Done(_)));
+    }
 }

@@ -115,7 +115,7 @@ async fn bad_records_that_can_never_be_listed_keep_no_work_object() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_with_more_objects_than_one_call_removes_is_gone_on_with() {
+async fn many_objects_are_removed_page_by_page() {
     let (world, merger, run) = ended(RunState::Succeeded, ASKED).await;
     for number in 0..2_500 {
         world.objects.insert("work", format!("runs/{}/more/{number}", run.id), "");

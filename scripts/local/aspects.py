@@ -314,12 +314,32 @@ FUNCTIONS = [
 # ---- Rules and alarms
 
 
+def names_of(aws: Aws, name: str) -> dict[str, str]:
+    """A rule's name and its bus, which the local AWS does not put into the physical id."""
+    buses = [bus["Name"] for bus in aws.events.list_event_buses()["EventBuses"]]
+    bus = next(bus for bus in buses if aws.events.list_rules(EventBusName=bus, NamePrefix=name)["Rules"])
+    return {"EventBusName": bus, "Rule": name}
+
+
 def rule(aws: Aws, name: str) -> dict:
-    return aws.events.describe_rule(Name=name)
+    names = names_of(aws, name)
+    return aws.events.describe_rule(EventBusName=names["EventBusName"], Name=name)
 
 
 def target(aws: Aws, name: str) -> dict:
-    return aws.events.list_targets_by_rule(Rule=name)["Targets"][0]
+    return aws.events.list_targets_by_rule(**names_of(aws, name))["Targets"][0]
+
+
+def schedule(aws: Aws, name: str) -> dict:
+    found = aws.scheduler.list_schedules(NamePrefix=name)["Schedules"]
+    group = next(schedule["GroupName"] for schedule in found if schedule["Name"] == name)
+    return aws.scheduler.get_schedule(GroupName=group, Name=name)
+
+
+def set_time_zone(aws: Aws, name: str, zone: str) -> None:
+    there = schedule(aws, name)
+    kept = ("GroupName", "Name", "ScheduleExpression", "FlexibleTimeWindow", "State", "Target")
+    aws.scheduler.update_schedule(**{key: there[key] for key in kept}, ScheduleExpressionTimezone=zone)
 
 
 def alarm(aws: Aws, name: str) -> dict:
@@ -359,6 +379,24 @@ RULES = [
         "alarm: action", "AWS::CloudWatch::Alarm",
         lambda p: p["AlarmActions"],
         lambda aws, name: alarm(aws, name)["AlarmActions"],
+    ),
+    Aspect(
+        "schedule: expression", "AWS::Scheduler::Schedule",
+        lambda p: p["ScheduleExpression"],
+        lambda aws, name: schedule(aws, name)["ScheduleExpression"],
+    ),
+    Aspect(
+        "schedule: time zone", "AWS::Scheduler::Schedule",
+        lambda p: p["ScheduleExpressionTimezone"],
+        lambda aws, name: schedule(aws, name)["ScheduleExpressionTimezone"],
+        set_time_zone,
+    ),
+    Aspect(
+        "topic: key", "AWS::SNS::Topic",
+        lambda p: p.get("KmsMasterKeyId"),
+        lambda aws, arn: aws.sns.get_topic_attributes(TopicArn=arn)["Attributes"].get("KmsMasterKeyId"),
+        lambda aws, arn, key: aws.sns.set_topic_attributes(
+            TopicArn=arn, AttributeName="KmsMasterKeyId", AttributeValue=key),
     ),
     Aspect(
         "topic: policy", "AWS::SNS::TopicPolicy",

@@ -1,18 +1,19 @@
 """Runs MiniStack, quicker and counted: `python aws.py` in the environment of scripts/requirements/server.txt.
 
 Its own CRC-64/NVME is pure Python and takes 250 ms a MB while everything else waits; awscrt's is native. It answers a
-range of a version with the whole of it. And each request is counted: GET /_fanfold/requests tells how many there were, by the client's application (AWS_SDK_UA_APP_ID),
+range of a version with the whole of it, and does not tell a schedule's target the time of its tick. And each request is counted: GET /_fanfold/requests tells how many there were, by the client's application (AWS_SDK_UA_APP_ID),
 service and operation.
 """
 
 import json
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 from awscrt import checksums
 from ministack import app as ministack
-from ministack.services import s3
+from ministack.services import eventbridge, s3
 
 COUNTS = "/_fanfold/requests"
 # Of what signed the request: .../region/service/aws4_request.
@@ -89,7 +90,22 @@ def range_of_version(get):
     return answer
 
 
+def told_the_time(invoke):
+    """The scheduler that fills in the one context attribute that is used here."""
+
+    def told(target: dict, event: dict, rule: dict, view=None):
+        if event.get("Source") == "aws.scheduler" and target.get("Input"):
+            # Its own ticks are up to a few seconds late, and its schedules to the minute.
+            tick = datetime.fromtimestamp(event["Time"] // 60 * 60, tz=UTC)
+            filled = target["Input"].replace("<aws.scheduler.scheduled-time>", tick.strftime("%Y-%m-%dT%H:%M:%SZ"))
+            target = target | {"Input": filled}
+        return invoke(target, event, rule, view)
+
+    return told
+
+
 s3._crc64nvme = checksums.crc64nvme
 s3._get_object = range_of_version(s3._get_object)
+eventbridge._invoke_target = told_the_time(eventbridge._invoke_target)
 ministack.app = counted
 ministack.main()

@@ -3,6 +3,9 @@
 //! The handlers run on memory ports behind the code that reads SQS's batches, so that a sample is read as in
 //! Lambda. What a service sends on must be what stands in the next service's sample.
 
+#[path = "events/announced.rs"]
+mod announced;
+
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use fanfold_domain::{
@@ -77,8 +80,8 @@ impl Stack {
         let document = document.replace("records: 30000", "records: 2");
         let splitter = Splitter {
             ports: self.ports.clone(),
-            input_bucket: "input".into(),
             work_bucket: "work".into(),
+            input_bucket: BUCKET.into(),
             output_bucket: "output".into(),
             default_pipeline: Some(Pipeline::parse(&document).expect("events/orders.yaml is a pipeline")),
             scan_limits: ScanLimits::DEFAULT,
@@ -86,9 +89,25 @@ impl Stack {
         respond(run_batch(event, 1, async |message: Delivery| splitter.handle(&message.body).await).await)
     }
 
-    async fn work(&self, event: SqsEvent) -> SqsBatchResponse {
+    fn worker(&self) -> Worker {
         let (ports, runs) = (self.ports.clone(), RunCache::default());
-        let worker = Worker { ports, work_bucket: "work".into(), inherited: BTreeMap::new(), runs };
+        Worker { ports, work_bucket: "work".into(), inherited: BTreeMap::new(), runs }
+    }
+
+    async fn worked(&self, body: &str) {
+        self.worker().handle(body, None).await.expect("the chunk was worked on");
+    }
+
+    async fn tracked(&self, bodies: Vec<String>) {
+        assert!(self.tracker().handle(&bodies).await.is_empty());
+    }
+
+    async fn merged(&self, body: &str) {
+        self.merger().handle(body).await.expect("it was folded");
+    }
+
+    async fn work(&self, event: SqsEvent) -> SqsBatchResponse {
+        let worker = self.worker();
         respond(run_batch(event, 1, async |message: Delivery| worker.handle(&message.body, None).await).await)
     }
 
@@ -110,8 +129,12 @@ impl Stack {
         respond(run_batch(event, 4, async |message: Delivery| tracker.handle_dead(&message.body).await).await)
     }
 
+    fn merger(&self) -> Merger {
+        Merger { ports: self.ports.clone(), work_bucket: "work".into() }
+    }
+
     async fn merge(&self, event: SqsEvent) -> SqsBatchResponse {
-        let merger = Merger { ports: self.ports.clone(), work_bucket: "work".into() };
+        let merger = self.merger();
         respond(run_batch(event, 1, async |message: Delivery| merger.handle(&message.body).await).await)
     }
 
@@ -253,7 +276,7 @@ fn the_schedule_is_no_batch() {
 #[test]
 fn every_sample_is_read_by_a_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
-    let here = include_str!("events.rs");
+    let here = [include_str!("events.rs"), include_str!("events/announced.rs")].concat();
     for entry in fs::read_dir(folder).expect("there are samples") {
         let name = entry.expect("a folder can be read").file_name().into_string().expect("names are text");
         assert!(here.contains(&format!("\"{name}\"")), "no test reads events/{name}");

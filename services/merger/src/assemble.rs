@@ -133,7 +133,7 @@ impl Merger {
 
 /// Whether no further try would mend it. What a service refuses for good (a bucket that does not exist, a permission
 /// that was never given) it refuses at every delivery, and the run would only stand until its deadline.
-fn is_final(error: &MergerError) -> bool {
+pub(crate) fn is_final(error: &MergerError) -> bool {
     match error {
         MergerError::Upload(error) => error.is_final(),
         MergerError::Port(failed) | MergerError::Lifecycle(LifecycleError::Port(failed)) => {

@@ -1,6 +1,8 @@
 //! The list of bad records, `<key>_Errors`: written before the output, and for a run that failed.
 
-use fanfold_domain::{Epoch, GroupCount, GroupIndex, Grouping, Run, RunId, RunState, Stamp, Standing, Sums};
+use fanfold_domain::{
+    Cleaning, Epoch, GroupCount, GroupIndex, Grouping, Run, RunId, RunState, Stamp, Standing, Sums,
+};
 use fanfold_engine::publish::{ListUpload, StageReport, report_bad_records, write_bad_records};
 use fanfold_lifecycle::fence_formers;
 use fanfold_ports::{
@@ -51,7 +53,12 @@ impl Merger {
 
     /// Has the bad records of a run listed that failed, as far as they are known.
     pub(crate) async fn report(&self, run: &Run) -> Result<(), MergerError> {
-        if run.plan.is_none() || run.state != RunState::Failed || !self.owns_output(run).await? {
+        // Whoever cleaned it had its bad records listed before.
+        let is_cleaned = matches!(run.cleaning, Cleaning::Done(_) | Cleaning::GivenUp(_));
+        if run.plan.is_none() || run.state != RunState::Failed || is_cleaned {
+            return Ok(());
+        }
+        if !self.owns_output(run).await? {
             return Ok(());
         }
         let mut stages: Vec<StageReport> = Vec::new();

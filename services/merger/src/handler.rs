@@ -51,6 +51,10 @@ impl Merger {
                 let Some(run) = self.current(&run, generation).await? else { return Ok(()) };
                 self.assemble(&run).await
             }
+            FoldMessage::Cleanup { run, generation } => {
+                let Some(run) = self.current(&run, generation).await? else { return Ok(()) };
+                self.clean_up(&run).await
+            }
             FoldMessage::Report { run, generation } => {
                 let Some(run) = self.current(&run, generation).await? else { return Ok(()) };
                 self.report(&run).await

@@ -1,4 +1,4 @@
-//! The merger: folds full groups, and assembles the output once all are folded.
+//! The merger: folds full groups, assembles the output once all are folded, and clears away what a run left.
 //!
 //! Folds run in any order, while others still run, and twice alike. An assembly fills an upload of its own,
 //! recorded in the run before it is used, and publishes on the condition that the output's name still stands
@@ -8,6 +8,7 @@
 //! no chunk.
 
 mod assemble;
+mod cleanup;
 mod errors;
 mod fold;
 mod handler;

@@ -4,11 +4,12 @@ use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
 use fanfold_merger::Merger;
+use fanfold_ports::Ports;
 use fanfold_runtime::{
     Variables, boot,
     config::{
-        FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_S3_WHOLE_CHECKSUM,
-        FANFOLD_WORK_BUCKET, Function,
+        FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LEDGER_TABLE,
+        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{Delivery, SqsEvent, run_batch},
 };
@@ -17,6 +18,7 @@ struct Config {
     aws: Settings,
     table: String,
     queues: QueueUrls,
+    event_bus: String,
     work_bucket: String,
 }
 
@@ -29,6 +31,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
             folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
             ..QueueUrls::default()
         },
+        event_bus: variables.required(FANFOLD_EVENT_BUS),
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
     }
 }
@@ -36,8 +39,11 @@ fn read(variables: &mut Variables<'_>) -> Config {
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
-        let Config { aws, table, queues, work_bucket } = Variables::from_environment(Function::Merger, read)?;
-        let ports = Aws::connect(aws).await.ports(table, queues);
+        let Config { aws, table, queues, event_bus, work_bucket } =
+            Variables::from_environment(Function::Merger, read)?;
+        let aws = Aws::connect(aws).await;
+        let events = Arc::new(aws.events(Some(event_bus)));
+        let ports = Ports { events, ..aws.ports(table, queues) };
         let merger = Arc::new(Merger { ports, work_bucket });
         Ok(move |event: SqsEvent, _| {
             let merger = merger.clone();

@@ -1,13 +1,14 @@
 //! The beginning of a run: which pipeline, which identity, which source, whose output.
 
 use fanfold_domain::{
-    ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, Sequencer, SourcePin, Stamp,
-    message::{Submission, Upload, truncate},
+    Cleaning, ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, Sequencer, SourcePin, Stamp,
+    TickTime,
+    message::{Submission, Tick, Upload, truncate},
     pipeline::{Format, Pipeline, select},
 };
-use fanfold_lifecycle::{change, supersede};
+use fanfold_lifecycle::{LifecycleError, change, supersede, try_to_announce};
 use fanfold_ports::{
-    ledger::{Created, KeptPipeline, Taken},
+    ledger::{Created, Freshness, KeptPipeline, Taken},
     objects::ObjectHead,
 };
 
@@ -44,7 +45,8 @@ impl Splitter {
             sequencer: &sequencer,
         };
         let id = RunId::derive(&chosen.pipeline.name, &origin);
-        self.create(id, chosen, source, Some(sequencer), None).await.map(Some)
+        let begun = Begun { sequencer: Some(sequencer), ..Begun::default() };
+        self.create(id, chosen, source, begun).await.map(Some)
     }
 
     /// Creates the run of a submission, or finds it.
@@ -55,24 +57,71 @@ impl Splitter {
         let Submission { pipeline, object, version, idempotency_key } = submission;
         let kept = self.pipelines().await?.into_iter().find(|kept| kept.pipeline.name == pipeline);
         let id = RunId::derive(&pipeline, &Origin::Submission { idempotency_key: &idempotency_key });
-        let Some(chosen) = kept else {
+        match kept {
+            Some(chosen) => self.begin_wanted(id, chosen, object, version, Begun::default()).await,
             // Whoever submitted it looks for its run, and the message alone would die where nobody looks.
-            let wrong = format!("there is no pipeline {pipeline:?}");
-            let chosen = KeptPipeline { version: 0, pipeline: stand_in(&pipeline) };
-            let object = object.unwrap_or_else(|| ObjectName::new("", pipeline));
-            let source = SourcePin { object, version, etag: ETag::new(""), size_bytes: 0 };
-            return self.create(id, chosen, source, None, Some(wrong)).await.map(Some);
+            None => self.begin_nothing(id, &pipeline, object, version, Begun::default()).await,
+        }
+        .map(Some)
+    }
+
+    /// Creates the run of a tick, or finds it. `None` if its pipeline has no schedule any more.
+    pub(crate) async fn begin_tick(&self, tick: Tick) -> Result<Option<Run>, SplitterError> {
+        let Tick { pipeline, scheduled_at } = tick;
+        let kept = self.pipelines().await?.into_iter().find(|kept| kept.pipeline.name == pipeline);
+        let id = RunId::derive(&pipeline, &Origin::Schedule { scheduled_at: &scheduled_at });
+        let begun = Begun { scheduled_at: Some(scheduled_at.clone()), ..Begun::default() };
+        let Some(chosen) = kept else {
+            // A schedule that goes on without its pipeline must be seen.
+            return self.begin_nothing(id, &pipeline, None, None, begun).await.map(Some);
         };
+        let Some(schedule) = &chosen.pipeline.schedule else {
+            tracing::info!(pipeline, %scheduled_at, "a tick of a schedule that is no more");
+            return Ok(None);
+        };
+        // Found before it is looked at: the object may be another, or gone, by the time that a tick comes again.
+        if let Some(run) = self.ports.ledger.run(&id, Freshness::Consistent).await? {
+            return Ok(Some(run));
+        }
+        let object = schedule.object.as_ref().map(|key| ObjectName::new(&self.input_bucket, key));
+        self.begin_wanted(id, chosen, object, None, begun).await.map(Some)
+    }
+
+    /// Creates the run of a pipeline that there is not, which failed for that.
+    async fn begin_nothing(
+        &self,
+        id: RunId,
+        pipeline: &str,
+        object: Option<ObjectName>,
+        version: Option<String>,
+        begun: Begun,
+    ) -> Result<Run, SplitterError> {
+        let wrong = Some(format!("there is no pipeline {pipeline:?}"));
+        let chosen = KeptPipeline { version: 0, pipeline: stand_in(pipeline) };
+        let object = object.unwrap_or_else(|| ObjectName::new("", pipeline));
+        let source = SourcePin { object, version, etag: ETag::new(""), size_bytes: 0 };
+        self.create(id, chosen, source, Begun { wrong, ..begun }).await
+    }
+
+    /// Creates the run of what is wanted, as the pipeline reads it, or finds it.
+    async fn begin_wanted(
+        &self,
+        id: RunId,
+        chosen: KeptPipeline,
+        object: Option<ObjectName>,
+        version: Option<String>,
+        begun: Begun,
+    ) -> Result<Run, SplitterError> {
         let (source, wrong) = match object {
             _ if !chosen.pipeline.source.is_object() => self.without_object(&chosen.pipeline, object),
             Some(object) => self.pin(object, version).await?,
             None => {
-                let object = ObjectName::new("", &chosen.pipeline.name);
-                let wrong = format!("pipeline {} reads an object, and the submission names none", pipeline);
-                (SourcePin { object, version: None, etag: ETag::new(""), size_bytes: 0 }, Some(wrong))
+                let name = &chosen.pipeline.name;
+                let wrong = format!("pipeline {name} reads an object, and the submission names none");
+                (unpinned(ObjectName::new("", name)), Some(wrong))
             }
         };
-        self.create(id, chosen, source, None, wrong).await.map(Some)
+        self.create(id, chosen, source, Begun { wrong, ..begun }).await
     }
 
     /// An object as it is now, or what is wrong with it.
@@ -111,7 +160,7 @@ impl Splitter {
                 (wanted, Some(wrong))
             }
         };
-        (SourcePin { object, version: None, etag: ETag::new(""), size_bytes: 0 }, wrong)
+        (unpinned(object), wrong)
     }
 
     /// All pipelines: those of the table, and the stack's own unless the table has one of its name.
@@ -125,15 +174,15 @@ impl Splitter {
         Ok(kept)
     }
 
-    /// Creates a run, in `failed` if something is `wrong` with it from the first, or finds it.
+    /// Creates a run, or finds it.
     async fn create(
         &self,
         id: RunId,
         chosen: KeptPipeline,
         source: SourcePin,
-        sequencer: Option<Sequencer>,
-        wrong: Option<String>,
+        begun: Begun,
     ) -> Result<Run, SplitterError> {
+        let Begun { sequencer, scheduled_at, wrong } = begun;
         let KeptPipeline { version, pipeline } = chosen;
         let bucket = pipeline.merge.bucket.as_deref().unwrap_or(&self.output_bucket);
         let key = output_stem(&pipeline, &source);
@@ -145,11 +194,11 @@ impl Splitter {
         };
         let reason = reason.map(truncate);
         let now = self.ports.clock.now();
-        let run = Run {
+        let mut run = Run {
             revision: 0,
             output: ObjectName::new(bucket, names.0),
             errors: ObjectName::new(bucket, names.1),
-            state: if reason.is_some() { RunState::Failed } else { RunState::Planning },
+            state: RunState::Planning,
             generation: Generation(0),
             epoch: Epoch(0),
             scan: None,
@@ -161,6 +210,9 @@ impl Splitter {
             is_fenced: false,
             sums: None,
             reason,
+            scheduled_at,
+            unannounced: Vec::new(),
+            cleaning: Cleaning::NotBegun,
             created_at: now,
             updated_at: now,
             deadline_at: now.plus_ms(pipeline.deadline_ms),
@@ -170,13 +222,20 @@ impl Splitter {
             source,
             sequencer,
         };
-        Ok(match self.ports.ledger.create_run(&run).await? {
+        if run.reason.is_some() {
+            run = run.advanced(RunState::Failed, now).map_err(LifecycleError::from)?;
+        }
+        let run = match self.ports.ledger.create_run(&run).await? {
             Created::Now => {
                 tracing::info!(run_id = %run.id, source = %run.source.object, state = %run.state, "run created");
                 run
             }
             Created::Before(run) => *run,
-        })
+        };
+        if run.state == RunState::Failed {
+            try_to_announce(&self.ports, &run).await;
+        }
+        Ok(run)
     }
 
     /// Makes the run the owner of its output. `None` if a run of a newer upload is: then this one is
@@ -230,6 +289,21 @@ fn output_stem<'a>(pipeline: &'a Pipeline, source: &'a SourcePin) -> &'a str {
         (Format::Objects, prefix) => prefix,
         _ => &source.object.key,
     }
+}
+
+fn unpinned(object: ObjectName) -> SourcePin {
+    SourcePin { object, version: None, etag: ETag::new(""), size_bytes: 0 }
+}
+
+/// What is known of a run from what began it.
+#[derive(Default)]
+struct Begun {
+    /// The event's place among those of its object.
+    sequencer: Option<Sequencer>,
+    /// The tick.
+    scheduled_at: Option<TickTime>,
+    /// Why it fails from the first.
+    wrong: Option<String>,
 }
 
 /// A pipeline for a run that asks for one that there is not: of that name, if it can be one.

@@ -9,7 +9,7 @@ use fanfold_domain::{
     pipeline::RunOn,
 };
 use fanfold_engine::plan::Planned;
-use fanfold_lifecycle::{change, fail, finish_if_full, first_window};
+use fanfold_lifecycle::{change, fail, finish_if_full, first_window, try_to_announce};
 use fanfold_ports::{
     Fault, PortError, Queue,
     objects::{Condition, Metadata, Written},
@@ -171,7 +171,8 @@ impl FanOut<'_> {
         })
         .await?;
         tracing::info!(run_id = %run.id, state = %run.state, "run fanned out");
+        try_to_announce(ports, &run).await;
         // All chunks may be done before the run is running, and whoever marked the last group found it planning.
-        Ok(finish_if_full(ports, &run).await?)
+        Ok(finish_if_full(ports, &run.id, run.generation).await?)
     }
 }

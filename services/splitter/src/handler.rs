@@ -69,6 +69,7 @@ impl Splitter {
         let run = match event::read(body)? {
             Intake::Upload(upload) => self.begin_upload(upload).await?,
             Intake::Submission(submission) => self.begin_submission(submission).await?,
+            Intake::Tick(tick) => self.begin_tick(tick).await?,
             Intake::Resume { run } => Some(read(&*self.ports.ledger, &run).await?),
             Intake::Stage { run, generation, stage } => {
                 return self.begin_stage(&run, generation, stage).await;
@@ -77,7 +78,9 @@ impl Splitter {
         match run {
             Some(run) if run.state == RunState::Planning => self.plan(&run).await,
             // Whoever made it running may have died before it looked.
-            Some(run) if run.state == RunState::Running => Ok(finish_if_full(&self.ports, &run).await?),
+            Some(run) if run.state == RunState::Running => {
+                Ok(finish_if_full(&self.ports, &run.id, run.generation).await?)
+            }
             _ => Ok(()),
         }
     }

@@ -5,12 +5,13 @@ use std::{process::ExitCode, sync::Arc};
 use fanfold_aws::{Aws, QueueUrls, Settings};
 use fanfold_domain::pipeline::Pipeline;
 use fanfold_engine::plan::ScanLimits;
+use fanfold_ports::Ports;
 use fanfold_runtime::{
     Variables, boot,
     config::{
-        FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INPUT_BUCKET,
-        FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM,
-        FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
+        FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL,
+        FANFOLD_INPUT_BUCKET, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_OUTPUT_BUCKET,
+        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{SqsEvent, run_batch},
 };
@@ -20,6 +21,7 @@ struct Config {
     aws: Settings,
     table: String,
     queues: QueueUrls,
+    event_bus: String,
     input_bucket: String,
     work_bucket: String,
     output_bucket: String,
@@ -37,6 +39,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
             folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
             ..QueueUrls::default()
         },
+        event_bus: variables.required(FANFOLD_EVENT_BUS),
         input_bucket: variables.required(FANFOLD_INPUT_BUCKET),
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
         output_bucket: variables.required(FANFOLD_OUTPUT_BUCKET),
@@ -51,12 +54,16 @@ fn read(variables: &mut Variables<'_>) -> Config {
 async fn main() -> ExitCode {
     boot(async {
         let config = Variables::from_environment(Function::Splitter, read)?;
-        let Config { aws, table, queues, input_bucket, work_bucket, output_bucket, .. } = config;
-        let Config { default_pipeline, scan_limits, .. } = config;
-        let ports = Aws::connect(aws).await.ports(table, queues);
-        let splitter =
-            Splitter { ports, input_bucket, work_bucket, output_bucket, default_pipeline, scan_limits };
-        let splitter = Arc::new(splitter);
+        let aws = Aws::connect(config.aws).await;
+        let events = Arc::new(aws.events(Some(config.event_bus)));
+        let splitter = Arc::new(Splitter {
+            ports: Ports { events, ..aws.ports(config.table, config.queues) },
+            work_bucket: config.work_bucket,
+            input_bucket: config.input_bucket,
+            output_bucket: config.output_bucket,
+            default_pipeline: config.default_pipeline,
+            scan_limits: config.scan_limits,
+        });
         Ok(move |event: SqsEvent, _| {
             let splitter = splitter.clone();
             async move {

@@ -31,8 +31,8 @@ fn splitter_on(ports: Ports) -> Splitter {
     let default_pipeline = Some(Pipeline::parse(PIPELINE).unwrap());
     Splitter {
         ports,
-        input_bucket: "input".into(),
         work_bucket: "work".into(),
+        input_bucket: "input".into(),
         output_bucket: "output".into(),
         default_pipeline,
         scan_limits: ScanLimits::DEFAULT,

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use fanfold_domain::{
-    Generation, GroupIndex, ObjectName, Run, RunId, RunState,
+    Cleaning, Generation, GroupIndex, ObjectName, Run, RunId, RunState,
     message::{self, Completion, FoldMessage},
 };
-use fanfold_lifecycle::{LifecycleError, fail, give_up, read};
+use fanfold_lifecycle::{LifecycleError, change, fail, give_up, read};
 use fanfold_ports::{Queue, ledger::StageId, queues::Outgoing};
 
 use crate::{Sweeper, SweeperError};
@@ -81,6 +81,7 @@ impl Sweeper {
                 Ok(())
             }
             FoldMessage::Assemble { run, generation } => self.assembly_died(&run, generation).await,
+            FoldMessage::Cleanup { run, generation } => self.cleaning_died(&run, generation).await,
             FoldMessage::Report { run, .. } => {
                 tracing::error!(run_id = %run, "the bad records of a failed run could not be listed");
                 Ok(())
@@ -100,6 +101,19 @@ impl Sweeper {
             Err(refused) if refused.is_permanent() => false,
             head => head?.is_some(),
         })
+    }
+
+    /// What is left expires by the work bucket's rules: that is better than to be asked for again for ever.
+    async fn cleaning_died(&self, id: &RunId, generation: Generation) -> Result<(), SweeperError> {
+        let now = self.ports.clock.now();
+        let given_up = |run: &Run| Run { cleaning: Cleaning::GivenUp(now), ..run.clone() };
+        change(&*self.ports.ledger, id, |run| {
+            let is_due = run.is_to_be_cleaned() && run.generation == generation;
+            Ok(is_due.then(|| given_up(run)))
+        })
+        .await?;
+        tracing::error!(run_id = %id, "the run could not be cleaned: {MERGER_LOG}");
+        Ok(())
     }
 
     async fn assembly_died(&self, id: &RunId, generation: Generation) -> Result<(), SweeperError> {

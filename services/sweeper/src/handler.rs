@@ -1,24 +1,24 @@
-//! One sweep over the runs that have not ended.
+//! One sweep over the runs about which something is left to be done.
 
 use std::sync::{Mutex, PoisonError};
 
 use fanfold_domain::{
-    GroupCount, GroupIndex, Grouping, Run, RunId, RunState, Timestamp,
+    Cleaning, GroupCount, GroupIndex, Grouping, Run, RunId, RunState, Timestamp,
     message::{FoldMessage, Intake, InvalidMessage, encode},
     pipeline::Depends,
 };
-use fanfold_lifecycle::{LifecycleError, fail, finish_if_full, follow_root, give_up, read};
+use fanfold_lifecycle::{LifecycleError, announce, fail, finish_if_full, follow_root, give_up, read};
 use fanfold_ports::{
     PortError, Ports, Queue,
     clusters::ClusterError,
-    ledger::{StageId, Unfinished},
+    ledger::{Saved, StageId, Unfinished},
     objects::UploadError,
     queues::Outgoing,
 };
 use futures::{StreamExt, TryStreamExt, future::join_all, stream};
 use thiserror::Error;
 
-use crate::stuck::{Repair, repair};
+use crate::stuck::{Repair, is_announcement_lost, is_announcement_stale, repair};
 
 /// Runs listed at once.
 const PAGE: usize = 200;
@@ -85,7 +85,7 @@ pub enum SweeperError {
 }
 
 impl Sweeper {
-    /// Looks at every run that has not ended, the most urgent first, and has done what it needs. At `until` it begins
+    /// Looks at every run that is not settled, the most urgent first, and has done what it needs. At `until` it begins
     /// with no other: those are the next sweep's.
     ///
     /// # Errors
@@ -124,10 +124,15 @@ impl Sweeper {
     }
 
     async fn sweep_run(&self, id: &RunId) -> Result<(), SweeperError> {
-        let run = read(&*self.ports.ledger, id).await?;
+        let mut run = read(&*self.ports.ledger, id).await?;
+        if is_announcement_lost(&run, self.ports.clock.now()) {
+            self.announce_late(&run).await?;
+            run = read(&*self.ports.ledger, id).await?;
+        }
         let Some(repair) = repair(&run, self.ports.clock.now()) else { return Ok(()) };
         tracing::info!(run_id = %id, state = %run.state, ?repair, "run needs repair");
         match repair {
+            Repair::CleanUp => return self.clean_up(run).await,
             Repair::EndByDeadline => return self.end_by_deadline(&run).await,
             Repair::EndPlanning => {
                 let reason = "it could not be planned within an hour: the splitter's log tells why";
@@ -151,6 +156,31 @@ impl Sweeper {
         // Stale: it is getting on.
         self.ports.ledger.save_run(&noted).await?;
         Ok(())
+    }
+
+    /// Announces what whoever drew the arrow did not.
+    async fn announce_late(&self, run: &Run) -> Result<(), SweeperError> {
+        match announce(&self.ports, run).await {
+            Err(error) if is_announcement_stale(run, self.ports.clock.now()) => {
+                tracing::error!(run_id = %run.id, state = %run.state, %error, "never announced");
+                // Stale: the next sweep looks again.
+                self.ports.ledger.save_run(&Run { unannounced: Vec::new(), ..run.clone() }).await?;
+                Ok(())
+            }
+            announced => Ok(announced?),
+        }
+    }
+
+    /// Has a run cleaned. That it was asked for stands in its item before anything goes: from then on it cannot be
+    /// redriven.
+    async fn clean_up(&self, run: Run) -> Result<(), SweeperError> {
+        let message = FoldMessage::Cleanup { run: run.id.clone(), generation: run.generation };
+        let asked = Run { cleaning: Cleaning::Asked(self.ports.clock.now()), ..run };
+        match self.ports.ledger.save_run(&asked).await? {
+            Saved::Now => self.send(Queue::Folds, encode(&message)).await,
+            // The next sweep looks again.
+            Saved::Stale => Ok(()),
+        }
     }
 
     async fn end_by_deadline(&self, run: &Run) -> Result<(), SweeperError> {
@@ -202,7 +232,7 @@ impl Sweeper {
                 }
             }
         }
-        Ok(finish_if_full(&self.ports, run).await?)
+        Ok(finish_if_full(&self.ports, &run.id, run.generation).await?)
     }
 
     /// Whether a stage that waits for all of the one at this place has not begun, as far as can be seen: none of its

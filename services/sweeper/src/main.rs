@@ -5,14 +5,14 @@ use std::{process::ExitCode, sync::Arc};
 use fanfold_aws::{Aws, QueueUrls, Settings};
 use fanfold_domain::Timestamp;
 use fanfold_eks::EksClusters;
-use fanfold_ports::KubePorts;
+use fanfold_ports::{KubePorts, Ports};
 use fanfold_runtime::{
     Error, Invocation, Variables, boot,
     config::{
-        FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN, FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_EVENTS_DEAD_QUEUE_ARN,
-        FANFOLD_FOLDS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_QUEUE_URL,
-        FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET,
-        Function,
+        FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN, FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_EVENT_BUS,
+        FANFOLD_EVENTS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_QUEUE_URL,
+        FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
+        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch},
 };
@@ -23,6 +23,7 @@ struct Config {
     aws: Settings,
     table: String,
     queues: QueueUrls,
+    event_bus: String,
     work_bucket: String,
     dead: [(String, DeadQueue); 3],
 }
@@ -38,6 +39,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
             folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
             ..QueueUrls::default()
         },
+        event_bus: variables.required(FANFOLD_EVENT_BUS),
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
         dead: [
             (variables.arn(FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN), DeadQueue::Completions),
@@ -85,12 +87,13 @@ async fn handle(
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
-        let Config { aws, table, queues, work_bucket, dead } =
+        let Config { aws, table, queues, event_bus, work_bucket, dead } =
             Variables::from_environment(Function::Sweeper, read)?;
         let aws = Aws::connect(aws).await;
         let fleet = Arc::new(aws.ledger(table.clone()));
         let kube = KubePorts { fleet, clusters: Arc::new(EksClusters::connect().await) };
-        let ports = aws.ports(table, queues);
+        let events = Arc::new(aws.events(Some(event_bus)));
+        let ports = Ports { events, ..aws.ports(table, queues) };
         let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone() };
         let sweeper = Sweeper { ports, work_bucket, left_off: LeftOff::default() };
         let shared = Arc::new((sweeper, watcher, dead));

@@ -1,6 +1,6 @@
-//! What a run needs that has not ended: pure.
+//! What a run needs that is not settled: pure.
 
-use fanfold_domain::{Run, RunState, Timestamp};
+use fanfold_domain::{Cleaning, Run, RunState, Timestamp};
 
 /// Longer than a splitter may take, with its redelivery.
 const PLANNING_MS: u64 = 10 * 60_000;
@@ -10,6 +10,16 @@ const NEVER_PLANNED_MS: u64 = 60 * 60_000;
 const RUNNING_MS: u64 = 5 * 60_000;
 /// Longer than a merger may take, with its redelivery.
 const COMPLETING_MS: u64 = 17 * 60_000;
+
+/// Longer than whoever draws an arrow takes to announce it.
+const ANNOUNCED_MS: u64 = 60_000;
+/// A bus that takes nothing for so long is not there: runs are not kept for it, or their number would hold up the sweep.
+const NEVER_ANNOUNCED_MS: u64 = 24 * 60 * 60_000;
+/// Longer than any attempt at a chunk goes on after its run ended (a Lambda: 15 minutes; a pod is deleted sooner), so
+/// that nothing is written after the cleaning.
+const ATTEMPTS_OVER_MS: u64 = 20 * 60_000;
+/// Longer than a merger may clean, with its redelivery.
+const CLEANING_MS: u64 = 17 * 60_000;
 
 /// What is to be done about a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +34,33 @@ pub(crate) enum Repair {
     Fold,
     /// Have it assembled again.
     Assemble,
+    /// Have its work objects removed.
+    CleanUp,
+}
+
+/// Whether whoever should have announced something of `run` did not.
+pub(crate) fn is_announcement_lost(run: &Run, now: Timestamp) -> bool {
+    run.unannounced.iter().any(|announcement| now.ms_since(announcement.passed_at) >= ANNOUNCED_MS)
+}
+
+/// Whether no more is to be tried to announce what `run` passed.
+pub(crate) fn is_announcement_stale(run: &Run, now: Timestamp) -> bool {
+    run.unannounced.iter().all(|announcement| now.ms_since(announcement.passed_at) >= NEVER_ANNOUNCED_MS)
+}
+
+/// Never before its end is announced: who is told of it may still want to look.
+fn cleaning_due(run: &Run, now: Timestamp) -> bool {
+    let waited = match run.cleaning {
+        Cleaning::Asked(at) => now.ms_since(at) >= CLEANING_MS,
+        _ => now.ms_since(run.updated_at) >= ATTEMPTS_OVER_MS,
+    };
+    run.is_to_be_cleaned() && run.unannounced.is_empty() && waited
 }
 
 /// What `run` needs at `now`, if anything.
 pub(crate) fn repair(run: &Run, now: Timestamp) -> Option<Repair> {
     if run.state.has_ended() {
-        return None;
+        return cleaning_due(run, now).then_some(Repair::CleanUp);
     }
     if now >= run.deadline_at {
         return Some(Repair::EndByDeadline);

@@ -4,10 +4,11 @@ use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
 use fanfold_lifecycle::RunCache;
+use fanfold_ports::Ports;
 use fanfold_runtime::{
     Variables, boot,
     config::{
-        FANFOLD_CHUNKS_DEAD_QUEUE_ARN, FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_FOLDS_QUEUE_URL,
+        FANFOLD_CHUNKS_DEAD_QUEUE_ARN, FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL,
         FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LAUNCHES_DEAD_QUEUE_ARN, FANFOLD_LAUNCHES_QUEUE_URL,
         FANFOLD_LEDGER_TABLE, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
@@ -19,6 +20,7 @@ struct Config {
     aws: Settings,
     table: String,
     queues: QueueUrls,
+    event_bus: String,
     work_bucket: String,
     chunks_dead: String,
     launches_dead: String,
@@ -35,6 +37,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
             folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
             ..QueueUrls::default()
         },
+        event_bus: variables.required(FANFOLD_EVENT_BUS),
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
         chunks_dead: variables.arn(FANFOLD_CHUNKS_DEAD_QUEUE_ARN),
         launches_dead: variables.arn(FANFOLD_LAUNCHES_DEAD_QUEUE_ARN),
@@ -47,9 +50,11 @@ const DEAD_AT_ONCE: usize = 4;
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
-        let Config { aws, table, queues, work_bucket, chunks_dead, launches_dead } =
+        let Config { aws, table, queues, event_bus, work_bucket, chunks_dead, launches_dead } =
             Variables::from_environment(Function::Tracker, read)?;
-        let ports = Aws::connect(aws).await.ports(table, queues);
+        let aws = Aws::connect(aws).await;
+        let events = Arc::new(aws.events(Some(event_bus)));
+        let ports = Ports { events, ..aws.ports(table, queues) };
         let tracker = Tracker { ports, work_bucket, runs: RunCache::default() };
         let shared = Arc::new((tracker, chunks_dead, launches_dead));
         Ok(move |event: SqsEvent, _| {

@@ -1,4 +1,4 @@
-//! One configuration, three clients.
+//! One configuration, a client a service.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,10 @@ use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
 use fanfold_ports::Ports;
 
 use crate::ledger::RetryConflicts;
-use crate::{DynamoLedger, DynamoTables, QueueUrls, S3Objects, SqsQueues, SystemClock};
+use crate::{
+    DynamoLedger, DynamoTables, EventBridgeSchedules, EventBus, QueueUrls, S3Objects, ScheduleGroup,
+    SqsQueues, SystemClock,
+};
 
 /// What differs between AWS and its local stand-ins.
 #[derive(Debug, Clone)]
@@ -33,6 +36,9 @@ const CONNECT: Duration = Duration::from_secs(3);
 const S3_TIMES: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(30));
 const DYNAMODB_TIMES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(12));
 const SQS_TIMES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(15));
+/// Nothing waits for an event: one that is not taken at once is put again by the sweeper.
+const EVENTS_TIMES: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(5));
+const SCHEDULER_TIMES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(15));
 
 /// Clients of AWS.
 #[derive(Debug, Clone)]
@@ -40,6 +46,7 @@ pub struct Aws {
     s3: aws_sdk_s3::Client,
     dynamodb: aws_sdk_dynamodb::Client,
     sqs: aws_sdk_sqs::Client,
+    sdk: SdkConfig,
     whole_checksum: bool,
     region: Option<String>,
 }
@@ -66,6 +73,7 @@ impl Aws {
             sqs: aws_sdk_sqs::Client::new(&within(&sdk, SQS_TIMES)),
             whole_checksum: settings.whole_checksum,
             region: sdk.region().map(ToString::to_string),
+            sdk,
         }
     }
 
@@ -89,17 +97,28 @@ impl Aws {
         SqsQueues::new(self.sqs.clone(), urls)
     }
 
+    /// Events on the bus of this name; without one none can be put.
+    pub fn events(&self, bus: Option<String>) -> EventBus {
+        EventBus::new(aws_sdk_eventbridge::Client::new(&within(&self.sdk, EVENTS_TIMES)), bus)
+    }
+
+    /// Schedules on EventBridge Scheduler.
+    pub fn schedules(&self, group: ScheduleGroup) -> EventBridgeSchedules {
+        EventBridgeSchedules::new(aws_sdk_scheduler::Client::new(&within(&self.sdk, SCHEDULER_TIMES)), group)
+    }
+
     /// The users' tables on DynamoDB.
     pub fn tables(&self) -> DynamoTables {
         DynamoTables::new(self.dynamodb.clone())
     }
 
-    /// All ports.
+    /// All ports, but for a bus of events: a function that announces has [`Aws::events`] in its place.
     pub fn ports(&self, table: impl Into<String>, urls: QueueUrls) -> Ports {
         Ports {
             objects: Arc::new(self.objects()),
             ledger: Arc::new(self.ledger(table)),
             queues: Arc::new(self.queues(urls)),
+            events: Arc::new(self.events(None)),
             tables: Arc::new(self.tables()),
             clock: Arc::new(SystemClock),
         }

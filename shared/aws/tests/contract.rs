@@ -3,10 +3,14 @@
 //! Region and credentials are the SDK's variables, whatever the stack takes for such. A test run makes buckets, a table and queues of its
 //! own. Without the variable nothing is tested, and that is said.
 
+#[path = "stack/events.rs"]
+mod events;
 #[path = "stack/queues.rs"]
 mod queues;
 #[path = "stack/s3.rs"]
 mod s3;
+#[path = "stack/schedules.rs"]
+mod schedules;
 mod stack;
 #[path = "stack/table.rs"]
 mod table;
@@ -56,6 +60,22 @@ mod queues_contract {
     }
 
     fanfold_ports::queues_contract!(instance);
+}
+
+mod events_contract {
+    async fn instance() -> fanfold_ports::contract::EventsUnderTest {
+        super::events::under_test(&super::local().await).await
+    }
+
+    fanfold_ports::events_contract!(instance);
+}
+
+mod schedules_contract {
+    async fn instance() -> fanfold_ports::contract::SchedulesUnderTest {
+        super::schedules::under_test(&super::local().await).await
+    }
+
+    fanfold_ports::schedules_contract!(instance);
 }
 
 /// No connection was made, so that even a write did not happen.

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::TickTime;
+
 /// A run's identity: 32 lowercase hexadecimal digits, the first half of a SHA-256 over what the run is *of*,
 /// so that a repeated event gives the same run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,6 +33,11 @@ pub enum Origin<'a> {
         /// Random unless the submitter gave one.
         idempotency_key: &'a str,
     },
+    /// A tick of the pipeline's schedule, however often it comes.
+    Schedule {
+        /// The moment that the schedule named.
+        scheduled_at: &'a TickTime,
+    },
 }
 
 impl RunId {
@@ -45,6 +52,7 @@ impl RunId {
                 vec!["upload", pipeline, bucket, key, version_or_etag, &padded]
             }
             Origin::Submission { idempotency_key } => vec!["submission", pipeline, idempotency_key],
+            Origin::Schedule { scheduled_at } => vec!["schedule", pipeline, scheduled_at.as_str()],
         };
         let mut hash = Sha256::new();
         for field in fields {

@@ -21,6 +21,11 @@ pub fn list(run: &RunId) -> String {
     format!("runs/{run}/list.jsonl")
 }
 
+/// What all of a run's objects begin with, and no other run's.
+pub fn prefix(run: &RunId) -> String {
+    format!("runs/{run}/")
+}
+
 impl StageKeys {
     /// The keys of `stage` of `run` in `generation`.
     pub fn new(run: &RunId, stage: &str, generation: Generation) -> Self {

@@ -4,6 +4,7 @@
 //! none of our other crates, so that everything it decides is decided the same in a test, in a Lambda, in a
 //! pod and on a laptop.
 
+pub mod announcement;
 pub mod assembly;
 pub mod cluster;
 pub mod document;
@@ -22,7 +23,9 @@ pub mod range;
 pub mod run;
 pub mod scan;
 pub mod stamp;
+pub mod tick;
 
+pub use announcement::{Announcement, Event, Milestone};
 pub use group::{GroupCount, Grouping, Mark, RootCount, Sums};
 pub use ids::{ChunkIndex, ETag, Epoch, Generation, GroupIndex, Origin, RunId, Sequencer};
 pub use launch::{ChunkSet, Launch, LaunchIndex};
@@ -31,6 +34,7 @@ pub use object::{ObjectName, SourcePin};
 pub use outage::Outage;
 pub use ownership::{Newest, Ownership, Taking};
 pub use range::ByteRange;
-pub use run::{LineEnd, Plan, Run, RunState, Timestamp};
+pub use run::{Cleaning, LineEnd, Plan, Run, RunState, Timestamp};
 pub use scan::{PLAN, SCAN, Scan};
 pub use stamp::{Stamp, Standing};
+pub use tick::TickTime;

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::{
     ChunkIndex, ChunkSet, ETag, Generation, GroupIndex, LaunchIndex, ObjectName, Run, RunId, Sequencer, Sums,
+    TickTime,
 };
 
 /// The version that every message carries. A consumer fails a message of another version (it is delivered
@@ -170,6 +171,13 @@ pub enum FoldMessage {
         /// Of which generation.
         generation: Generation,
     },
+    /// Remove the work objects of a run that has ended.
+    Cleanup {
+        /// Which run.
+        run: RunId,
+        /// Of which generation.
+        generation: Generation,
+    },
     /// Write the bad records of a run that failed.
     Report {
         /// Which run.
@@ -207,6 +215,8 @@ pub enum Intake {
     Upload(Upload),
     /// A person or a program asks for a run.
     Submission(Submission),
+    /// A pipeline's schedule ticked.
+    Tick(Tick),
     /// A run that was left in `planning` is to go on.
     Resume {
         /// Which run.
@@ -253,6 +263,21 @@ pub struct Submission {
     pub idempotency_key: String,
 }
 
+/// A tick of a pipeline's schedule: at least once, perhaps late.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The moment that the schedule named, not that at which it came.
+    pub scheduled_at: TickTime,
+}
+
+/// The text of a [`Tick`] of a pipeline as a schedule holds it, with `placeholder` where the scheduler writes the time
+/// of each.
+pub fn tick_of(pipeline: &str, placeholder: &str) -> String {
+    encode(&serde_json::json!({ "kind": "tick", "pipeline": pipeline, "scheduled_at": placeholder }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,6 +299,16 @@ mod tests {
         assert_eq!(decode::<Completion>(&encode(&message)).unwrap(), message);
         let fold = FoldMessage::Assemble { run: run(), generation: Generation(2) };
         assert_eq!(decode::<FoldMessage>(&encode(&fold)).unwrap(), fold);
+    }
+
+    #[test]
+    fn a_schedules_text_is_a_tick_once_its_time_is_known() {
+        let text = tick_of("orders", "<time>");
+        assert!(decode::<Intake>(&text).is_err(), "the scheduler did not fill it in");
+        let Intake::Tick(tick) = decode(&text.replace("<time>", "2025-11-21T06:00:00Z")).unwrap() else {
+            panic!("a tick")
+        };
+        assert_eq!((tick.pipeline.as_str(), tick.scheduled_at.as_str()), ("orders", "2025-11-21T06:00:00Z"));
     }
 
     #[test]

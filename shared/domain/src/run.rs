@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    ByteRange, ChunkIndex, Epoch, Generation, Grouping, ObjectName, PLAN, RunId, SCAN, Scan, Sequencer,
-    SourcePin, Sums,
+    Announcement, ByteRange, ChunkIndex, Epoch, Generation, Grouping, ObjectName, PLAN, RunId, SCAN, Scan,
+    Sequencer, SourcePin, Sums, TickTime,
     key::StageKeys,
     pipeline::{Pipeline, Stage},
 };
@@ -183,12 +183,36 @@ pub struct Run {
     pub sums: Option<Sums>,
     /// Why it ended as it did, where it did not succeed.
     pub reason: Option<String>,
+    /// The tick that began it, where its pipeline's schedule did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_at: Option<TickTime>,
+    /// Milestones that it passed and that are not known to be announced, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unannounced: Vec<Announcement>,
+    /// How far the removal of its work objects is.
+    #[serde(default)]
+    pub cleaning: Cleaning,
     /// When it was created.
     pub created_at: Timestamp,
     /// When this item last changed.
     pub updated_at: Timestamp,
     /// When it fails if it has not ended.
     pub deadline_at: Timestamp,
+}
+
+/// How far the removal of an ended run's work objects is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cleaning {
+    /// Nothing was removed: as far as they have not expired, all are there.
+    #[default]
+    NotBegun,
+    /// It was asked for, last at this time. From now on the run cannot be redriven.
+    Asked(Timestamp),
+    /// Nothing of it is left.
+    Done(Timestamp),
+    /// It failed at every try; what is left expires by the work bucket's rules.
+    GivenUp(Timestamp),
 }
 
 /// A change of state that the state machine does not have.
@@ -204,7 +228,8 @@ pub struct ForbiddenTransition {
 }
 
 impl Run {
-    /// The run in another state, to be saved on the condition that it has not changed meanwhile.
+    /// The run in another state, with what is to be announced of that, to be saved on the condition that it has not
+    /// changed meanwhile.
     ///
     /// # Errors
     /// The state machine has no such arrow.
@@ -212,7 +237,20 @@ impl Run {
         if !self.state.may_become(to) {
             return Err(ForbiddenTransition { run: self.id.clone(), from: self.state, to });
         }
-        Ok(Self { state: to, updated_at: now, ..self.clone() })
+        let mut run = Self { state: to, updated_at: now, ..self.clone() };
+        run.unannounced.extend(Announcement::of(self, to, now));
+        Ok(run)
+    }
+
+    /// Whether its pipeline wants its work objects removed, and they were not yet.
+    pub fn is_to_be_cleaned(&self) -> bool {
+        let is_over = matches!(self.cleaning, Cleaning::Done(_) | Cleaning::GivenUp(_));
+        self.state.has_ended() && !is_over && self.pipeline.cleanup.applies_to(self.state)
+    }
+
+    /// Whether nothing is left to be done about it: it ended, that was announced, and it is cleaned if it is to be.
+    pub fn is_settled(&self) -> bool {
+        self.state.has_ended() && self.unannounced.is_empty() && !self.is_to_be_cleaned()
     }
 
     /// What the first stage reads: the source, or the list that stands for it.

@@ -7,7 +7,10 @@ use fanfold_domain::{
 };
 use fanfold_ports::{Ports, Queue, ledger::Saved, objects::Upload, queues::Outgoing};
 
-use crate::{LifecycleError, TRIES, changed_all_the_time, ending::send_report, fail, read, supersede};
+use crate::{
+    LifecycleError, TRIES, announce::try_to_announce, changed_all_the_time, ending::send_report, fail, read,
+    supersede,
+};
 
 /// Makes a running run `completing`, whose stages have these final sums, or fails it for them.
 pub(crate) async fn finish(ports: &Ports, run: &Run, stages: &[Sums]) -> Result<(), LifecycleError> {
@@ -21,7 +24,9 @@ pub(crate) async fn finish(ports: &Ports, run: &Run, stages: &[Sums]) -> Result<
         let completing = Run { sums: Some(sums), ..run.advanced(RunState::Completing, ports.clock.now())? };
         if ports.ledger.save_run_as_owner(&completing).await? == Saved::Now {
             tracing::info!(run_id = %run.id, state = %completing.state, "all groups are folded");
-            return send_assembly(ports, &run).await;
+            send_assembly(ports, &run).await?;
+            try_to_announce(ports, &saved(completing)).await;
+            return Ok(());
         }
         // Another was first, or the output has another owner, or the item was changed and the run goes on.
         let owner = ports.ledger.owner(&run.output).await?;
@@ -70,6 +75,7 @@ pub async fn succeed(ports: &Ports, id: &RunId) -> Result<(), LifecycleError> {
         // Saved only if no other assembly recorded an upload since: it would be left behind.
         if ports.ledger.save_run(&ended).await? == Saved::Now {
             tracing::info!(run_id = %id, state = %ended.state, "run ended");
+            try_to_announce(ports, &saved(ended)).await;
             return Ok(());
         }
     }
@@ -108,10 +114,19 @@ pub async fn give_up(ports: &Ports, id: &RunId, state: RunState, reason: &str) -
             Run { reason: Some(truncate(reason.to_owned())), ..run.advanced(state, ports.clock.now())? };
         if ports.ledger.save_run(&ended).await? == Saved::Now {
             tracing::info!(run_id = %id, state = %ended.state, reason, "run ended");
-            return if state == RunState::Failed { send_report(ports, &ended).await } else { Ok(()) };
+            if state == RunState::Failed {
+                send_report(ports, &ended).await?;
+            }
+            try_to_announce(ports, &saved(ended)).await;
+            return Ok(());
         }
     }
     Err(changed_all_the_time(id).into())
+}
+
+/// The run as it stands after it was saved.
+fn saved(run: Run) -> Run {
+    Run { revision: run.revision + 1, ..run }
 }
 
 /// Aborts all uploads that a run has recorded, of its output and of its list of bad records.

@@ -7,7 +7,7 @@ use fanfold_domain::{
 };
 use fanfold_ports::{Ports, Queue, queues::Outgoing};
 
-use crate::{LifecycleError, change, read};
+use crate::{LifecycleError, announce::try_to_announce, change, read};
 
 /// Fails a run of this generation that is planned or running, and has its bad records written. A run that
 /// ended or is completing stays so; one that failed already has its bad records written again, in case that
@@ -24,6 +24,7 @@ pub async fn fail(
     let run = end(ports, id, generation, RunState::Failed, reason).await?;
     if run.state == RunState::Failed && run.generation == generation {
         send_report(ports, &run).await?;
+        try_to_announce(ports, &run).await;
     }
     Ok(run)
 }
@@ -47,7 +48,11 @@ pub async fn supersede(
     generation: Generation,
     reason: &str,
 ) -> Result<Run, LifecycleError> {
-    end(ports, id, generation, RunState::Superseded, reason).await
+    let run = end(ports, id, generation, RunState::Superseded, reason).await?;
+    if run.state == RunState::Superseded {
+        try_to_announce(ports, &run).await;
+    }
+    Ok(run)
 }
 
 /// How long the event of a newer source may lag behind it, and how often its run is looked for.

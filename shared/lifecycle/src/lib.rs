@@ -4,9 +4,10 @@
 //! upload) is done after it, and done again by whoever finds the arrow drawn already: so a crash between the
 //! two is healed by the redelivery of whatever caused it.
 //!
-//! Architecture invariant: this crate reads no source and makes no part. It knows the ledger, the queues and
-//! the uploads of an output, and decides only by the domain's rules.
+//! Architecture invariant: this crate reads no source and makes no part. It knows the ledger, the queues, the
+//! bus of events and the uploads of an output, and decides only by the domain's rules.
 
+mod announce;
 mod cache;
 mod completing;
 mod ending;
@@ -21,6 +22,7 @@ use fanfold_ports::{
 };
 use thiserror::Error;
 
+pub use announce::{announce, try_to_announce};
 pub use cache::RunCache;
 pub use completing::{give_up, succeed};
 pub use ending::{fail, source_changed, supersede};

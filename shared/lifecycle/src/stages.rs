@@ -7,13 +7,20 @@
 use std::collections::BTreeMap;
 
 use fanfold_domain::{
-    ChunkIndex, Generation, GroupCount, GroupIndex, Grouping, RootCount, Run, RunId, RunState, Sums,
+    Announcement, ChunkIndex, Generation, GroupCount, GroupIndex, Grouping, RootCount, Run, RunId, RunState,
+    Sums,
     message::{Intake, encode},
     pipeline::{Depends, RunOn},
 };
 use fanfold_ports::{Ledger, PortError, Ports, Queue, ledger::StageId, queues::Outgoing};
 
-use crate::{LifecycleError, completing::finish, completing::send_assembly, read};
+use crate::{
+    LifecycleError,
+    announce::try_to_announce,
+    change,
+    completing::{finish, send_assembly},
+    read,
+};
 
 /// The window of a stage: how many of its chunks may be outstanding. Of one on EKS all are launched at once, so that
 /// no end releases anything.
@@ -144,7 +151,26 @@ pub async fn follow_root(
     if !begun.is_empty() {
         ports.queues.send(Queue::Intake, begun).await?;
     }
-    finish_if_full(ports, &run).await
+    if stage != run.last_stage().name {
+        announce_stage(ports, &run, stage).await?;
+    }
+    finish_if_full(ports, id, generation).await
+}
+
+/// Announces that a stage finished. Whoever comes again announces it again, under the same id.
+async fn announce_stage(ports: &Ports, run: &Run, stage: &str) -> Result<(), LifecycleError> {
+    let announcement = Announcement::of_stage(run, stage, ports.clock.now());
+    let run = change(&*ports.ledger, &run.id, |run| {
+        if run.state.has_ended() || run.generation != announcement.generation {
+            return Ok(None);
+        }
+        let mut noted = run.clone();
+        noted.unannounced.push(announcement.clone());
+        Ok(Some(noted))
+    })
+    .await?;
+    try_to_announce(ports, &run).await;
+    Ok(())
 }
 
 /// Once all groups of all stages are marked: fails the run if its sums are out of bounds, else makes it `completing`
@@ -153,8 +179,9 @@ pub async fn follow_root(
 ///
 /// # Errors
 /// A read or write failed.
-pub async fn finish_if_full(ports: &Ports, run: &Run) -> Result<(), LifecycleError> {
-    if !matches!(run.state, RunState::Running | RunState::Completing) {
+pub async fn finish_if_full(ports: &Ports, id: &RunId, generation: Generation) -> Result<(), LifecycleError> {
+    let run = &read(&*ports.ledger, id).await?;
+    if run.generation != generation || !matches!(run.state, RunState::Running | RunState::Completing) {
         return Ok(());
     }
     let mut sums: Vec<Sums> = Vec::new();

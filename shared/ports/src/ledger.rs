@@ -96,7 +96,7 @@ pub struct KeptPipeline {
     pub pipeline: Pipeline,
 }
 
-/// A run that has not ended, and with it a place in the list of those.
+/// A run about which something is left to be done, and with it a place in the list of those.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unfinished {
     /// When it is due.
@@ -118,15 +118,15 @@ pub trait Ledger: Send + Sync {
     async fn run(&self, id: &RunId, freshness: Freshness) -> Result<Option<Run>, PortError>;
 
     /// Replaces a run's item by `run` if its revision is still `run.revision`; the stored one is one higher.
-    /// An ended run leaves the index of unfinished ones, and is back in it if it is redriven. A run that was
-    /// never created is stale.
+    /// A settled run ([`Run::is_settled`]) leaves the index of unfinished ones, and is back in it if it is redriven. A
+    /// run that was never created is stale.
     async fn save_run(&self, run: &Run) -> Result<Saved, PortError>;
 
     /// Like [`Ledger::save_run`], on the further condition, checked in the same transaction, that the run
     /// owns its output at `run.epoch`.
     async fn save_run_as_owner(&self, run: &Run) -> Result<Saved, PortError>;
 
-    /// Runs that have not ended, oldest deadline first, at most `limit`, from behind `after` on if it is given: which
+    /// Runs that are not settled ([`Run::is_settled`]), oldest deadline first, at most `limit`, from behind `after` on if it is given: which
     /// need not be there any more. Fewer than `limit` are the last. May lag behind.
     async fn unfinished_runs(
         &self,

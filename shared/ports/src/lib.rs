@@ -1,4 +1,4 @@
-//! What the services need of the world, as traits: objects, the ledger, queues, users' tables, the clock.
+//! What the services need of the world, as traits: objects, the ledger, queues, events, users' tables, the clock.
 //!
 //! Each port is small, speaks the domain's types and no SDK's, and says of every call what it guarantees when
 //! it is repeated. Under the feature `testing` each has a memory twin that can be told to fail, and a
@@ -9,10 +9,12 @@
 pub mod clock;
 pub mod clusters;
 pub mod error;
+pub mod events;
 pub mod fleet;
 pub mod ledger;
 pub mod objects;
 pub mod queues;
+pub mod schedules;
 pub mod tables;
 
 #[cfg(feature = "testing")]
@@ -25,10 +27,12 @@ use std::sync::Arc;
 pub use clock::Clock;
 pub use clusters::Clusters;
 pub use error::{Fault, PortError};
+pub use events::Events;
 pub use fleet::{Fleet, KubePorts};
 pub use ledger::Ledger;
 pub use objects::Objects;
 pub use queues::{Queue, Queues};
+pub use schedules::Schedules;
 pub use tables::Tables;
 
 /// All that a handler may use of the world.
@@ -40,6 +44,8 @@ pub struct Ports {
     pub ledger: Arc<dyn Ledger>,
     /// Messages to other services.
     pub queues: Arc<dyn Queues>,
+    /// What is told to the world outside.
+    pub events: Arc<dyn Events>,
     /// The users' tables.
     pub tables: Arc<dyn Tables>,
     /// Time and chance.

@@ -1,14 +1,25 @@
 //! The contract suites on the memory twins: bare, and through the layer that deals faults, with none dealt but
 //! all calls taking turns.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
+use fanfold_domain::{Event, Timestamp, announcement::SOURCE};
 use fanfold_ports::{
     Ports, Queue,
-    contract::{FleetUnderTest, LedgerUnderTest, ObjectsUnderTest, QueuesUnderTest, Receiver},
-    memory::{Faults, Faulty, Invocation, MemoryClock, MemoryObjects, MemoryQueues, MemoryWorld, Rates},
+    contract::{
+        EventsUnderTest, FleetUnderTest, LedgerUnderTest, Looker, ObjectsUnderTest, QueuesUnderTest,
+        Receiver, SchedulesUnderTest, Watcher,
+    },
+    memory::{
+        Faults, Faulty, Invocation, MemoryClock, MemoryEvents, MemoryObjects, MemoryQueues, MemorySchedules,
+        MemoryWorld, Rates,
+    },
 };
+use serde_json::{Value, json};
 
 /// A consumer of the memory queues.
 struct Driver(Arc<MemoryQueues>);
@@ -17,6 +28,45 @@ struct Driver(Arc<MemoryQueues>);
 impl Receiver for Driver {
     async fn receive(&self, queue: Queue) -> Vec<String> {
         self.0.receive_all(queue).into_iter().map(|message| message.body).collect()
+    }
+}
+
+/// A consumer of the memory bus: each event once, as EventBridge delivers it.
+struct Rule {
+    events: Arc<MemoryEvents>,
+    seen: AtomicUsize,
+}
+
+#[async_trait]
+impl Watcher for Rule {
+    async fn receive(&self) -> Vec<Value> {
+        let all = self.events.all();
+        let seen = self.seen.swap(all.len(), Ordering::Relaxed);
+        all[seen..].iter().map(delivered).collect()
+    }
+}
+
+fn delivered(event: &Event) -> Value {
+    assert_eq!(event.happened_at, Timestamp(1_763_704_800_000), "the samples' time");
+    let detail: Value = serde_json::from_str(&event.detail).expect("a detail is JSON");
+    json!({
+        "source": SOURCE, "detail-type": event.detail_type, "time": "2025-11-21T06:00:00Z", "detail": detail,
+    })
+}
+
+fn events_of(ports: Ports, world: &MemoryWorld) -> EventsUnderTest {
+    let watcher = Rule { events: world.events.clone(), seen: AtomicUsize::new(0) };
+    EventsUnderTest { events: ports.events, watcher: Arc::new(watcher), keeps_time: true }
+}
+
+/// The memory schedules themselves.
+struct Look(Arc<MemorySchedules>);
+
+#[async_trait]
+impl Looker for Look {
+    async fn look(&self, pipeline: &str) -> Option<(String, String, String)> {
+        let found = self.0.of(pipeline)?;
+        Some((found.expression(), found.time_zone().to_owned(), pipeline.to_owned()))
     }
 }
 
@@ -61,6 +111,17 @@ mod bare {
         queues_of(world.calm_ports(), &world)
     }
 
+    async fn events() -> EventsUnderTest {
+        let world = world(Faults::none());
+        events_of(world.calm_ports(), &world)
+    }
+
+    async fn schedules() -> SchedulesUnderTest {
+        let schedules = Arc::new(MemorySchedules::default());
+        let looker = Arc::new(Look(schedules.clone()));
+        SchedulesUnderTest { schedules, looker, unique: "test".to_owned() }
+    }
+
     async fn fleet() -> FleetUnderTest {
         FleetUnderTest { fleet: world(Faults::none()).fleet, unique: "test".to_owned() }
     }
@@ -68,6 +129,8 @@ mod bare {
     fanfold_ports::objects_contract!(objects);
     fanfold_ports::ledger_contract!(ledger);
     fanfold_ports::queues_contract!(queues);
+    fanfold_ports::events_contract!(events);
+    fanfold_ports::schedules_contract!(schedules);
     fanfold_ports::fleet_contract!(fleet);
 }
 
@@ -93,8 +156,14 @@ mod interleaved {
         queues_of(ports, &world)
     }
 
+    async fn events() -> EventsUnderTest {
+        let (world, ports) = shuffled();
+        events_of(ports, &world)
+    }
+
     fanfold_ports::objects_contract!(objects);
     fanfold_ports::ledger_contract!(ledger);
+    fanfold_ports::events_contract!(events);
     async fn fleet() -> FleetUnderTest {
         let world = world(Faults::seeded(7, Rates::NONE));
         let fleet = Faulty::new(world.fleet, world.faults, Invocation::new("contract"));

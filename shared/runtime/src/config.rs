@@ -9,10 +9,12 @@ use std::{collections::BTreeMap, fmt};
 pub const FANFOLD_LEDGER_TABLE: &str = "FANFOLD_LEDGER_TABLE";
 /// The bucket of parts, manifests and group objects: its name.
 pub const FANFOLD_WORK_BUCKET: &str = "FANFOLD_WORK_BUCKET";
-/// The bucket whose objects a listing names, unless a submission names another: its name.
+/// The bucket whose objects listings and schedules name: its name.
 pub const FANFOLD_INPUT_BUCKET: &str = "FANFOLD_INPUT_BUCKET";
 /// The bucket of outputs, unless a pipeline names another: its name. May be the input bucket.
 pub const FANFOLD_OUTPUT_BUCKET: &str = "FANFOLD_OUTPUT_BUCKET";
+/// The bus that a run's milestones are announced on: its name.
+pub const FANFOLD_EVENT_BUS: &str = "FANFOLD_EVENT_BUS";
 /// The queue `intake`: its URL.
 pub const FANFOLD_INTAKE_QUEUE_URL: &str = "FANFOLD_INTAKE_QUEUE_URL";
 /// The queue `chunks`: its URL.
@@ -101,6 +103,7 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_WORK_BUCKET,
             FANFOLD_INPUT_BUCKET,
             FANFOLD_OUTPUT_BUCKET,
+            FANFOLD_EVENT_BUS,
             FANFOLD_CHUNKS_QUEUE_URL,
             FANFOLD_LAUNCHES_QUEUE_URL,
             FANFOLD_FOLDS_QUEUE_URL,
@@ -150,6 +153,7 @@ pub const READS: &[(Function, &[&str])] = &[
         &[
             FANFOLD_LEDGER_TABLE,
             FANFOLD_WORK_BUCKET,
+            FANFOLD_EVENT_BUS,
             FANFOLD_INTAKE_QUEUE_URL,
             FANFOLD_CHUNKS_QUEUE_URL,
             FANFOLD_LAUNCHES_QUEUE_URL,
@@ -165,6 +169,7 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_LEDGER_TABLE,
             FANFOLD_WORK_BUCKET,
             FANFOLD_INTAKE_QUEUE_URL,
+            FANFOLD_EVENT_BUS,
             FANFOLD_FOLDS_QUEUE_URL,
             FANFOLD_S3_WHOLE_CHECKSUM,
         ],
@@ -174,6 +179,7 @@ pub const READS: &[(Function, &[&str])] = &[
         &[
             FANFOLD_LEDGER_TABLE,
             FANFOLD_WORK_BUCKET,
+            FANFOLD_EVENT_BUS,
             FANFOLD_INTAKE_QUEUE_URL,
             FANFOLD_LAUNCHES_QUEUE_URL,
             FANFOLD_COMPLETIONS_QUEUE_URL,

@@ -18,6 +18,7 @@ use crate::{
     ports::lock,
     record::{Record, short},
     scenario::{Act, KEY, OUTPUT, Scenario, TABLE},
+    triggers,
     truth::{Truth, header, pass, read_errors, renumbered, truth},
 };
 
@@ -32,6 +33,7 @@ pub(crate) async fn check(driver: &Driver) -> Result<(), String> {
         let ended = Ended { driver, record: &record, run };
         ended.check().await.map_err(|wrong| format!("run {id}, which is {}: {wrong}", run.state))?;
     }
+    triggers::check(driver, &record)?;
     check_names(driver, &record).await?;
     check_rows(driver, &record).await?;
     check_calm(driver, &record)

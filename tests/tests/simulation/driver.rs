@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fanfold_domain::{
     ObjectName, RunId, SCAN,
     cluster::Cluster,
-    message::{ChunkMessage, LaunchMessage, Submission, decode, encode},
+    message::{ChunkMessage, LaunchMessage, Submission, decode, encode, tick_of},
 };
 use fanfold_ports::{
     Clock, Fleet as _, Queue, Queues,
@@ -196,7 +196,7 @@ impl Driver {
     }
 
     fn has_unfinished_runs(&self) -> bool {
-        lock(&self.record).runs.values().any(|run| !run.state.has_ended())
+        lock(&self.record).runs.values().any(|run| !run.is_settled())
     }
 
     /// When the driver has something to do again, if no invocation ends before.
@@ -222,6 +222,10 @@ impl Driver {
                 Act::Upload { bytes, event_delays_ms } => self.upload(bytes, &event_delays_ms),
                 Act::Event { body } => self.send_intake(body, 1).await,
                 Act::Submit { idempotency_key, times } => self.submit(idempotency_key, times).await,
+                Act::Tick { scheduled_at, times } => {
+                    let tick = tick_of(&self.scenario.pipeline.name, &scheduled_at);
+                    self.send_intake(tick, times).await;
+                }
                 Act::ForeignWrite => {
                     self.tell("a foreign writer writes the output".to_owned());
                     let body = format!("foreign {}", self.chance.within(0..2));

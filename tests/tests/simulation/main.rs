@@ -19,6 +19,7 @@ mod scenario;
 mod services;
 mod source;
 mod tally;
+mod triggers;
 mod truth;
 
 use std::fmt::Write;

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fanfold_domain::{
-    ByteRange, ChunkIndex, Epoch, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId,
-    Sequencer, Sums, message::Failure, pipeline::Pipeline,
+    ByteRange, ChunkIndex, Epoch, Event, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run,
+    RunId, Sequencer, Sums, message::Failure, pipeline::Pipeline,
 };
 use fanfold_ports::{
-    Clock, Fault, KubePorts, Ledger, Objects, PortError, Ports, Queue, Queues, Tables,
+    Clock, Events, Fault, KubePorts, Ledger, Objects, PortError, Ports, Queue, Queues, Tables,
     ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
     memory::{Faulty, MEMORY_EPOCH, MemoryWorld},
     objects::{
@@ -25,6 +25,7 @@ use crate::{
     kube::Cloud,
     record::Record,
     scenario::{INPUT, WORK},
+    triggers,
 };
 
 /// The record that all invocations of a simulation write.
@@ -54,6 +55,7 @@ pub(crate) fn ports(
         objects: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         ledger: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         queues: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
+        events: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         tables: Arc::new(Faulty::new(watched, world.faults.clone(), invocation)),
         clock: Arc::new(world.clock.clone()),
     };
@@ -103,6 +105,7 @@ impl Watched {
         let mut record = self.record();
         if object.bucket == WORK {
             record.created_at_ms.entry(object.key.clone()).or_insert(now_ms);
+            record.written_at_ms.insert(object.key.clone(), now_ms);
             record.work_written(&object.key, body, metadata);
         } else {
             record.published(object, body, metadata);
@@ -230,9 +233,12 @@ impl Objects for Watched {
 
     async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), PortError> {
         let call = self.gate.enter().await;
-        let deleted = self.world.objects.delete(bucket, keys).await;
+        for key in keys {
+            self.record().removed(bucket, key);
+        }
+        self.world.objects.delete(bucket, keys).await?;
         self.gate.leave(call).await;
-        deleted
+        Ok(())
     }
 }
 
@@ -243,6 +249,7 @@ impl Ledger for Watched {
         let created = self.world.ledger.create_run(run).await?;
         if created == Created::Now {
             self.record().run_created(run);
+            triggers::leave_temporaries(&self.world, run);
         }
         self.gate.leave(call).await;
         Ok(created)
@@ -405,6 +412,19 @@ impl Queues for Watched {
         let call = self.gate.enter().await;
         self.record().sent(queue, &messages, self.gate.begun_ms);
         self.world.queues.send(queue, messages).await?;
+        self.gate.leave(call).await;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Events for Watched {
+    async fn put(&self, events: &[Event]) -> Result<(), PortError> {
+        let call = self.gate.enter().await;
+        for event in events {
+            self.record().tell(format!("announced as {}: {}", event.detail_type, event.detail));
+        }
+        self.world.events.put(events).await?;
         self.gate.leave(call).await;
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use fanfold_domain::{
-    ChunkIndex, Epoch, GroupIndex, Launch, LaunchIndex, Mark, ObjectName, Run, RunId, RunState, SCAN,
-    Sequencer, Stamp,
+    ChunkIndex, Cleaning, Epoch, GroupIndex, Launch, LaunchIndex, Mark, ObjectName, Run, RunId, RunState,
+    SCAN, Sequencer, Stamp,
     launch::Launching,
     message::{ChunkEnd, ChunkMessage, Completion, FoldMessage, LaunchMessage, decode},
     pipeline::RunOn,
@@ -17,6 +17,8 @@ use fanfold_ports::{
     objects::{Metadata, Upload},
     queues::Outgoing,
 };
+
+use crate::scenario::WORK;
 
 /// An output or a list of bad records that appeared under its name.
 #[derive(Debug, Clone)]
@@ -41,6 +43,10 @@ pub(crate) struct Record {
     pub(crate) created_at_ms: BTreeMap<String, u64>,
     /// Those that expired, and may be created once more.
     pub(crate) expired: BTreeSet<String>,
+    /// When each was last written.
+    pub(crate) written_at_ms: BTreeMap<String, u64>,
+    /// Those that were removed after their run's end, and may be created once more by whoever hung meanwhile.
+    pub(crate) removed: BTreeSet<String>,
     /// Uploads of outputs, and the run that began each.
     pub(crate) uploads: BTreeMap<Upload, RunId>,
     /// How each chunk ended.
@@ -100,10 +106,13 @@ impl Record {
             run.reason.as_deref().unwrap_or_default()
         ));
         if before.state == run.state {
-            // What keeps it from ever writing again may be noted.
+            // What keeps it from ever writing again may be noted, that its end was announced, and how far its
+            // cleaning is.
             let noted = Run {
                 list_uploads: run.list_uploads.clone(),
                 is_fenced: run.is_fenced,
+                unannounced: run.unannounced.clone(),
+                cleaning: run.cleaning,
                 revision: run.revision,
                 ..before.clone()
             };
@@ -227,7 +236,7 @@ impl Record {
         };
         let is_there = self.created_at_ms.get(&part).is_some_and(|at| *at < begun_ms);
         // What expires makes chunks fail of its own.
-        if is_there && stage != SCAN && self.expired.is_empty() {
+        if is_there && stage != SCAN && self.expired.is_empty() && !self.removed.contains(&part) {
             let reason = &failure.reason;
             self.accuse(format!("chunk {chunk} of {run} was told failed, and its part was there: {reason}"));
         }
@@ -326,8 +335,22 @@ impl Record {
         let is_shared =
             !key.ends_with(".statistics") && (!key.ends_with(".errors") || key.contains("/group-"));
         let before = self.work.insert(key.to_owned(), (bytes, metadata.clone()));
-        if before.is_some() && is_shared && !self.expired.remove(key) {
+        if before.is_some() && is_shared && !self.expired.remove(key) && !self.removed.remove(key) {
             self.accuse(format!("{key} was overwritten"));
+        }
+    }
+
+    /// Nothing is removed but what a run left that has ended, was announced, and is to be cleaned.
+    pub(crate) fn removed(&mut self, bucket: &str, key: &str) {
+        self.removed.insert(key.to_owned());
+        let run = self.runs.values().find(|run| key.contains(run.id.as_str()));
+        let is_asked = run.is_some_and(|run| {
+            matches!(run.cleaning, Cleaning::Asked(_) | Cleaning::Done(_)) && run.unannounced.is_empty()
+        });
+        let may_be = run.is_some_and(|run| run.pipeline.cleanup.applies_to(run.state)) && is_asked;
+        if bucket != WORK || !may_be {
+            let run = run.map(|run| (run.state, run.cleaning));
+            self.accuse(format!("{key} of {bucket} was removed, and its run is {run:?}"));
         }
     }
 

@@ -1,12 +1,13 @@
 //! What a seed makes of a simulation: the pipeline, the sources, when what happens, and how the world is.
 
-use fanfold_domain::pipeline::{Pipeline, Retry, Split, Tolerance};
+use fanfold_domain::pipeline::{CleanupOn, Pipeline, Retry, Split, Tolerance};
 use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::{Queue, clusters::ClusterFault, memory::Rates};
 
 use crate::{
     chance::Chance,
     source::{Content, source},
+    triggers,
 };
 
 pub(crate) const INPUT: &str = "input";
@@ -27,6 +28,8 @@ pub(crate) enum Act {
     Event { body: String },
     /// A person submits a run of the source that is there, under this idempotency key, so many times.
     Submit { idempotency_key: String, times: u32 },
+    /// The pipeline's schedule ticks, and the tick arrives so many times.
+    Tick { scheduled_at: String, times: u32 },
     /// Somebody who is none of us writes under the output's name.
     ForeignWrite,
     /// Some of the work objects expire.
@@ -137,6 +140,12 @@ impl Scenario {
             acts.extend(kube_acts(&of_kube, kube));
             acts.sort_by_key(|(at, _)| *at);
         }
+        let of_triggers = Chance::of(seed, "triggers");
+        let pipeline = triggers::with_triggers(&of_triggers, pipeline);
+        if is_rough {
+            acts.extend(triggers::ticks(&of_triggers, &pipeline));
+            acts.sort_by_key(|(at, _)| *at);
+        }
         let fails_alone = kube.as_ref().is_some_and(|kube| kube.fails_alone);
         let often = |percent, choices: &[u64]| {
             let often = if is_rough && chance.percent(percent) { chance.one_of(choices) } else { 0 };
@@ -217,6 +226,7 @@ impl Scenario {
         let mut pipeline = Pipeline::parse(text).expect("it is a pipeline");
         pipeline.split = Split::Records(2);
         pipeline.stages[0].max_concurrency = 2;
+        let pipeline = triggers::cleaned(pipeline, CleanupOn::Always);
         let chance = Chance::of(1, "small");
         let bytes = std::iter::repeat_with(|| {
             source(&chance, pipeline.source.format, Content::Sales { bad_percent: 40 })

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     ports::lock,
-    scenario::{OUTPUT, WORK},
+    scenario::{INPUT, OUTPUT, WORK},
 };
 
 /// How long a sweep may begin with other runs.
@@ -82,8 +82,8 @@ impl Fleet {
             Job::Split(body) => {
                 let splitter = Splitter {
                     ports,
-                    input_bucket: "input".into(),
                     work_bucket: WORK.to_owned(),
+                    input_bucket: INPUT.to_owned(),
                     output_bucket: OUTPUT.to_owned(),
                     default_pipeline: Some(stack),
                     scan_limits,

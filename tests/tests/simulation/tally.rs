@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use fanfold_domain::Cleaning;
+
 use crate::{driver::Driver, ports::lock, record::is_on_clusters};
 
 /// Endings of runs by kind, and what happened to their Jobs and pods.
@@ -14,12 +16,26 @@ impl Tally {
         for (what, count) in &record.counts {
             *self.0.entry((*what).to_owned()).or_default() += count;
         }
+        let announced = driver.world.events.all();
+        let ids: std::collections::BTreeSet<&str> =
+            announced.iter().map(|event| event.detail.as_str()).collect();
+        if ids.len() < announced.len() {
+            *self.0.entry("announced again".to_owned()).or_default() += 1;
+        }
         for run in record.runs.values() {
             let reason = run.reason.as_deref().map_or("", kind);
             if is_on_clusters(run) && run.plan.is_some() {
                 *self.0.entry(format!("on clusters: {} {reason}", run.state)).or_default() += 1;
             }
             *self.0.entry(format!("{} {reason}", run.state)).or_default() += 1;
+            if run.scheduled_at.is_some() && run.plan.is_some() {
+                *self.0.entry("begun by a tick".to_owned()).or_default() += 1;
+            }
+            match run.cleaning {
+                Cleaning::Done(_) => *self.0.entry(format!("cleaned: {}", run.state)).or_default() += 1,
+                Cleaning::GivenUp(_) => *self.0.entry("cleaning given up".to_owned()).or_default() += 1,
+                _ => {}
+            }
             if run.scan.is_some() && run.plan.is_some() {
                 *self.0.entry("scanned by workers".to_owned()).or_default() += 1;
             }
@@ -50,6 +66,11 @@ impl Tally {
             "pods evicted",
             "pods doubled",
             "pods lost",
+            "begun by a tick",
+            "cleaned: succeeded",
+            "cleaned: failed",
+            "cleaned: superseded",
+            "announced again",
         ] {
             assert!(self.0.contains_key(ending), "no run ended as {ending:?}: {self:?}");
         }

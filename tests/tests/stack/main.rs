@@ -5,6 +5,7 @@
 mod clusters;
 mod oracle;
 mod stack;
+mod triggers;
 
 use std::collections::HashMap;
 

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use fanfold_aws::{Aws, QueueUrls, Settings};
 use fanfold_domain::{
-    ETag, ObjectName, Origin, Run, RunId,
+    ETag, ObjectName, Origin, Run, RunId, key,
     message::{Submission, encode},
     pipeline::Pipeline,
 };
 use fanfold_ports::{
     Clock, Ports, Queue,
-    ledger::Freshness,
-    objects::{Condition, Metadata, ObjectHead, Pin, Written},
+    ledger::{Freshness, Saved},
+    objects::{Condition, MAX_LISTED, Metadata, ObjectHead, Pin, Written},
     queues::Outgoing,
 };
 use futures::TryStreamExt;
@@ -25,6 +25,8 @@ const LOOK_EVERY_MS: u64 = 100;
 /// The deployed stack.
 pub(crate) struct Stack {
     ports: Ports,
+    pub(crate) aws: Aws,
+    work_bucket: String,
     input_bucket: String,
     pub(crate) orders_table: String,
 }
@@ -36,12 +38,17 @@ pub(crate) fn variable(name: &str) -> String {
 
 impl Stack {
     pub(crate) async fn connect() -> Self {
-        let queues = QueueUrls { intake: Some(variable("FANFOLD_INTAKE_QUEUE_URL")), ..QueueUrls::default() };
+        let queues = QueueUrls {
+            intake: Some(variable("FANFOLD_INTAKE_QUEUE_URL")),
+            folds: Some(variable("FANFOLD_FOLDS_QUEUE_URL")),
+            ..QueueUrls::default()
+        };
         let aws = Aws::connect(Settings { endpoint: None, whole_checksum: false }).await;
         let ports = aws.ports(variable("FANFOLD_LEDGER_TABLE"), queues);
         let (input_bucket, orders_table) =
             (variable("FANFOLD_INPUT_BUCKET"), variable("FANFOLD_ORDERS_TABLE"));
-        Self { ports, input_bucket, orders_table }
+        let work_bucket = variable("FANFOLD_WORK_BUCKET");
+        Self { ports, aws, work_bucket, input_bucket, orders_table }
     }
 
     pub(crate) async fn apply(&self, pipeline: &Pipeline) {
@@ -77,7 +84,8 @@ impl Stack {
 
     pub(crate) async fn ended(&self, run: &Run) -> Run {
         self.until(&format!("the end of run {} of {}", run.id, run.source.object), async || {
-            Some(self.run(run).await).filter(|run| run.state.has_ended())
+            // Announced too: until then its item still changes.
+            Some(self.run(run).await).filter(|run| run.state.has_ended() && run.unannounced.is_empty())
         })
         .await
     }
@@ -85,6 +93,22 @@ impl Stack {
     pub(crate) async fn run(&self, run: &Run) -> Run {
         let found = self.ports.ledger.run(&run.id, Freshness::Consistent).await.expect("the ledger answered");
         found.expect("a run that was seen is there")
+    }
+
+    pub(crate) async fn save(&self, run: &Run) {
+        let saved = self.ports.ledger.save_run(run).await.expect("the ledger answered");
+        assert_eq!(saved, Saved::Now);
+    }
+
+    pub(crate) async fn send(&self, queue: Queue, message: Outgoing) {
+        self.ports.queues.send(queue, vec![message]).await.expect("the queue took it");
+    }
+
+    /// The keys of a run's work objects, a thousand at most.
+    pub(crate) async fn work_of(&self, run: &Run) -> Vec<String> {
+        let listed =
+            self.ports.objects.list(&self.work_bucket, &key::prefix(&run.id), None, MAX_LISTED).await;
+        listed.expect("the bucket is listed").into_iter().map(|listed| listed.key).collect()
     }
 
     pub(crate) async fn runs_of(&self, key: &str) -> Vec<Run> {

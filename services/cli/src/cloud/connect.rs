@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use fanfold_aws::{Aws, QueueUrls, Settings};
+use fanfold_aws::{Aws, QueueUrls, ScheduleGroup, Settings};
 use fanfold_domain::pipeline::Pipeline;
-use fanfold_ports::{Fleet, Ports, ledger::KeptPipeline};
+use fanfold_ports::{Fleet, Ports, Schedules, ledger::KeptPipeline};
 
 use crate::Failed;
 
@@ -15,6 +15,8 @@ pub(crate) struct Stack {
     pub(crate) ports: Ports,
     /// Its clusters, as the table knows them.
     pub(crate) fleet: Arc<dyn Fleet>,
+    /// Its schedules, where the environment names what they need.
+    pub(crate) schedules: Option<Arc<dyn Schedules>>,
     /// The bucket that starts runs.
     pub(crate) input_bucket: String,
     /// The bucket of manifests.
@@ -28,8 +30,14 @@ const LEDGER_TABLE: &str = "FANFOLD_LEDGER_TABLE";
 const INPUT_BUCKET: &str = "FANFOLD_INPUT_BUCKET";
 const WORK_BUCKET: &str = "FANFOLD_WORK_BUCKET";
 const INTAKE_QUEUE_URL: &str = "FANFOLD_INTAKE_QUEUE_URL";
-/// The one that may be missing.
+/// What may be missing: the document of the stack's own pipeline, and all that a schedule needs.
 const DEFAULT_PIPELINE: &str = "FANFOLD_DEFAULT_PIPELINE";
+pub(super) const SCHEDULES: [&str; 4] = [
+    "FANFOLD_SCHEDULE_GROUP",
+    "FANFOLD_SCHEDULE_ROLE_ARN",
+    "FANFOLD_INTAKE_QUEUE_ARN",
+    "FANFOLD_EVENTS_DEAD_QUEUE_ARN",
+];
 
 impl Stack {
     /// Connects to the stack that the environment names, and does `work` with it.
@@ -58,7 +66,9 @@ impl Stack {
             let fleet = Arc::new(aws.ledger(table.clone()));
             let ports = aws.ports(table, queues);
             let default_pipeline = crate::variable(DEFAULT_PIPELINE);
-            work(&Self { ports, fleet, input_bucket, work_bucket, default_pipeline }).await
+            let schedules =
+                schedule_group().map(|group| Arc::new(aws.schedules(group)) as Arc<dyn Schedules>);
+            work(&Self { ports, fleet, schedules, input_bucket, work_bucket, default_pipeline }).await
         })
     }
 
@@ -89,4 +99,10 @@ impl Stack {
         };
         Err(Failed::Usage(anyhow!("there is no pipeline {name:?}; there are: {names}{own}")))
     }
+}
+
+/// Where schedules are, if all of it is named.
+fn schedule_group() -> Option<ScheduleGroup> {
+    let [name, role_arn, intake_arn, dead_arn] = SCHEDULES.map(crate::variable);
+    Some(ScheduleGroup { name: name?, role_arn: role_arn?, intake_arn: intake_arn?, dead_arn: dead_arn? })
 }

@@ -1,5 +1,6 @@
 //! The commands that speak to a deployed stack.
 
+mod apply;
 mod clusters;
 mod connect;
 mod pipelines;

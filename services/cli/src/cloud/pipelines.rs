@@ -1,17 +1,20 @@
 //! `fanfold pipelines`: what the table holds, and the stack's own.
 
-use super::Stack;
+use fanfold_domain::pipeline::{Schedule, Times};
+
+use super::{Stack, apply};
 use crate::{Failed, arguments::PipelinesCommand, local::setup::read_pipeline, say};
 
 pub(super) async fn run(stack: &Stack, command: &PipelinesCommand) -> Result<(), Failed> {
-    let ledger = &stack.ports.ledger;
     match command {
         PipelinesCommand::Apply { files } => {
             // All are read before any is applied, so that a wrong one leaves nothing half-done.
             let pipelines: Vec<_> = files.iter().map(|file| read_pipeline(file)).collect::<Result<_, _>>()?;
+            apply::check(stack, &pipelines).await?;
             for pipeline in pipelines {
-                let version = ledger.put_pipeline(&pipeline).await?;
-                say::line(&format!("{} is at version {version}", pipeline.name))?;
+                let version = apply::apply(stack, &pipeline).await?;
+                let schedule = pipeline.schedule.as_ref().map_or_else(String::new, told);
+                say::line(&format!("{} is at version {version}{schedule}", pipeline.name))?;
             }
             Ok(())
         }
@@ -33,4 +36,13 @@ pub(super) async fn run(stack: &Stack, command: &PipelinesCommand) -> Result<(),
         }
         PipelinesCommand::Show { name } => Ok(say::json(&stack.pipeline(name).await?)?),
     }
+}
+
+fn told(schedule: &Schedule) -> String {
+    let zone = match &schedule.times {
+        Times::Cron { time_zone, .. } => format!(" in {time_zone}"),
+        Times::Rate(_) => String::new(),
+    };
+    let object = schedule.object.as_ref().map_or_else(String::new, |object| format!(" on {object}"));
+    format!(", and runs by {}{zone}{object}", schedule.expression())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fanfold_domain::{
-    ByteRange, ChunkIndex, Launch, ObjectName, Run, RunState, key, manifest, message::Failure,
+    ByteRange, ChunkIndex, Cleaning, Launch, ObjectName, Run, RunState, key, manifest, message::Failure,
     pipeline::Format,
 };
 use fanfold_ports::{
@@ -77,6 +77,9 @@ pub(super) async fn tell(stack: &Stack, run: &Run, progress: &Progress, json: bo
     }
     say::line(&format!("pipeline  {} (version {})", pipeline.name, run.pipeline_version))?;
     say::line(&format!("source    {}", source_of(run)))?;
+    if let Some(time) = &run.scheduled_at {
+        say::line(&format!("schedule  the tick of {time}"))?;
+    }
     let Progress { stage, chunks, done, groups, folded, sums, .. } = progress;
     say::line(&format!("stage     {stage}"))?;
     say::line(&format!(
@@ -88,6 +91,9 @@ pub(super) async fn tell(stack: &Stack, run: &Run, progress: &Progress, json: bo
     say::line(&format!("output    {}", place_of_output(run)))?;
     if sums.bad_records > 0 {
         say::line(&format!("errors    {errors}"))?;
+    }
+    if let Some(cleaned) = place_of_work(run) {
+        say::line(&format!("work      {cleaned}"))?;
     }
     tell_launches(&launches)?;
     for FailedChunk { stage, chunk, range, failure } in failed {
@@ -144,6 +150,16 @@ fn place_of_output(run: &Run) -> String {
         RunState::Succeeded | RunState::SucceededPartial => run.output.to_string(),
         state if state.has_ended() => "none".to_owned(),
         _ => format!("{}, at the end", run.output),
+    }
+}
+
+/// What became of the work objects, where they were asked to be removed.
+fn place_of_work(run: &Run) -> Option<&'static str> {
+    match run.cleaning {
+        Cleaning::NotBegun => None,
+        Cleaning::Asked(_) => Some("is being removed: the run cannot be redriven"),
+        Cleaning::Done(_) => Some("removed: the run cannot be redriven"),
+        Cleaning::GivenUp(_) => Some("removed in part, and the rest expires: the run cannot be redriven"),
     }
 }
 

@@ -90,6 +90,7 @@ mod tests {
         let mut stack = Stack {
             ports,
             fleet: world.fleet.clone(),
+            schedules: None,
             input_bucket: "in".to_owned(),
             work_bucket: "work".to_owned(),
             default_pipeline: Some(own),

@@ -136,6 +136,7 @@ mod tests {
             let stack = Stack {
                 ports: memory.calm_ports(),
                 fleet: memory.fleet.clone(),
+                schedules: None,
                 input_bucket: "in".to_owned(),
                 work_bucket: "work".to_owned(),
                 default_pipeline: Some(pipeline("own", "", "").to_document().to_string()),

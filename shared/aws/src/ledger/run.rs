@@ -2,7 +2,7 @@
 //!
 //! Key: `pk` = `run#{run}`, `sk` = `run`.
 //! Value: the [`Run`] as JSON in `document`, and beside it what conditions and indexes need: `revision`,
-//! `state`; `unfinished` = `run` while it has not ended, with `deadline_at`; `kind` = `run` with `created_at`. Both
+//! `state`; `unfinished` = `run` while it is not settled, with `deadline_at`; `kind` = `run` with `created_at`. Both
 //! indexes have keys only: whole items would be written anew with every change of every run, in one partition.
 //! Lifetime: `expires_at`, 30 days after the run's deadline: the window in which it may be redriven.
 //!
@@ -184,7 +184,7 @@ fn item(run: &Run, writer: &str) -> Item {
     set("deadline_at", number(run.deadline_at.0));
     set("expires_at", number(lifetime::of_run(run)));
     set("writer", text(writer));
-    if !run.state.has_ended() {
+    if !run.is_settled() {
         set("unfinished", text(KIND));
     }
     item
@@ -251,6 +251,9 @@ mod tests {
             is_fenced: false,
             sums: None,
             reason: None,
+            scheduled_at: None,
+            unannounced: Vec::new(),
+            cleaning: fanfold_domain::Cleaning::NotBegun,
             created_at: Timestamp(1_000),
             updated_at: Timestamp(2_000),
             deadline_at: Timestamp(86_400_000),
@@ -270,9 +273,11 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_run_is_not_in_the_index_of_unfinished_ones() {
+    fn a_settled_run_is_not_in_the_index_of_unfinished_ones() {
         assert!(item(&run(RunState::Completing), "7").contains_key("unfinished"));
         assert!(!item(&run(RunState::Failed), "7").contains_key("unfinished"));
+        let untold = run(RunState::Running).advanced(RunState::Failed, Timestamp(3_000)).unwrap();
+        assert!(item(&untold, "7").contains_key("unfinished"), "its end is not announced");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 pub(crate) mod decode;
 mod mistake;
-mod nearest;
+pub(crate) mod nearest;
 pub(crate) mod quantity;
 pub(crate) mod value;
 

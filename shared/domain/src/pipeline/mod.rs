@@ -19,12 +19,15 @@
 //! Architecture invariant: nothing here knows where a document came from or what time it is; equal texts give
 //! equal pipelines.
 
+mod cleanup;
 mod eks;
 mod id_range;
 mod merge;
+mod notify;
 mod on_error;
 mod plan_step;
 mod process;
+mod schedule;
 mod select;
 mod source;
 mod split;
@@ -50,12 +53,15 @@ use crate::{
     },
 };
 
+pub use cleanup::{Cleanup, CleanupOn};
 pub use eks::{Eks, RunOn, Toleration};
 pub use id_range::{IdRange, lines_bytes};
 pub use merge::{Merge, MergeHeader};
+pub use notify::Notify;
 pub use on_error::{OnError, SourceChanged, Tolerance};
 pub use plan_step::PlanStep;
 pub use process::{Credentials, Process};
+pub use schedule::{Cron, Rate, RateUnit, Schedule, Times, UTC};
 pub use select::select;
 pub use source::{Encoding, Format, Source};
 pub use split::{FanOut, Split};
@@ -67,8 +73,11 @@ pub use upstream::{Depends, Upstream};
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
 const SCHEMA: Schema = Schema {
-    built: &["pipeline", "source", "plan", "split", "fan_out", "deadline", "stages", "merge", "on_error"],
-    not_yet: &["budget", "schedule", "notify", "cleanup"],
+    built: &[
+        "pipeline", "source", "plan", "split", "fan_out", "deadline", "stages", "merge", "on_error",
+        "schedule", "notify", "cleanup",
+    ],
+    not_yet: &["budget"],
 };
 const WELL_FORMED: &str = "one well-formed document of YAML or JSON, without anchors, aliases and tags";
 const NAME: &str = "1 to 63 of a-z, 0-9, `-`, the first not `-`";
@@ -97,6 +106,12 @@ pub struct Pipeline {
     pub merge: Merge,
     /// What is tolerated.
     pub on_error: OnError,
+    /// When it runs by itself, if it does.
+    pub schedule: Option<Schedule>,
+    /// Of which milestones the notification topic is told.
+    pub notify: Notify,
+    /// What is removed after the end of a run.
+    pub cleanup: Cleanup,
 }
 
 impl Pipeline {
@@ -131,9 +146,14 @@ impl Pipeline {
             "stages": self.stages.iter().map(|stage| stage.to_document(&self.stages)).collect::<Vec<_>>(),
             "merge": self.merge.to_document(),
             "on_error": self.on_error.to_document(),
+            "notify": self.notify.to_document(),
+            "cleanup": self.cleanup.to_document(),
         });
         if let Some(plan) = &self.plan {
             document["plan"] = plan.to_document();
+        }
+        if let Some(schedule) = &self.schedule {
+            document["schedule"] = schedule.to_document();
         }
         document
     }
@@ -192,6 +212,14 @@ impl Pipeline {
         });
         let merge = Merge::decode(&fields.section("merge"), mistakes, source.as_ref(), stages.as_deref());
         let on_error = fields.optional("on_error", OnError::DEFAULT, mistakes, OnError::decode);
+        let schedule = fields.optional("schedule", None, mistakes, |node, m| {
+            Schedule::decode(node, m, source.as_ref()).map(Some)
+        });
+        if let (Some(schedule), Some(merge)) = (&schedule, &merge) {
+            check_object(schedule, merge, &fields.path_of("schedule"), mistakes);
+        }
+        let notify = fields.optional("notify", Notify::default(), mistakes, Notify::decode);
+        let cleanup = fields.optional("cleanup", Cleanup::default(), mistakes, Cleanup::decode);
         Some(Self {
             name: name?,
             source: source?,
@@ -202,6 +230,9 @@ impl Pipeline {
             stages: stages?,
             merge: merge?,
             on_error,
+            schedule,
+            notify,
+            cleanup,
         })
     }
 
@@ -231,6 +262,14 @@ fn check_plan(fields: &Fields<'_>, source: Option<&Source>, mistakes: &mut Mista
             mistakes.add(fields.path_of("plan"), found, "none, or `source: {items: plan}`");
         }
         _ => {}
+    }
+}
+
+/// A pipeline never reads what it writes: the next tick would find its own output.
+fn check_object(schedule: &Schedule, merge: &Merge, path: &str, mistakes: &mut Mistakes) {
+    if let Some(object) = schedule.object.as_ref().filter(|object| merge.may_write(object)) {
+        let found = format!("`{object}`, which is a key that this pipeline may write");
+        mistakes.add(format!("{path}.object"), found, "a key that `merge` cannot give");
     }
 }
 

@@ -15,20 +15,24 @@
 #![expect(clippy::missing_panics_doc, reason = "a guarantee that does not hold is a panic")]
 
 pub mod clusters;
+pub mod events;
 pub mod fleet;
 pub mod ledger;
 pub mod objects;
 pub mod queues;
 mod sample;
+pub mod schedules;
 
 use std::time::Duration;
 
 pub use clusters::ClustersUnderTest;
+pub use events::{EventsUnderTest, Watcher};
 pub use fleet::FleetUnderTest;
 pub use ledger::LedgerUnderTest;
 pub use objects::{ObjectsUnderTest, Rule};
 pub use queues::{QueuesUnderTest, Receiver};
 pub use sample::{sample_pipeline, sample_run};
+pub use schedules::{Looker, SchedulesUnderTest};
 
 /// How often, and how many times, something that may lag is looked at.
 const LOOKS: u32 = 200;
@@ -82,6 +86,7 @@ mod tests {
             include_str!("objects/reads.rs"),
             include_str!("objects/uploads.rs"),
             include_str!("objects/completions.rs"),
+            include_str!("objects/lists.rs"),
         ];
         let ledger = [
             include_str!("ledger/mod.rs"),
@@ -95,6 +100,8 @@ mod tests {
             &objects[..],
             &ledger,
             &[include_str!("queues.rs")],
+            &[include_str!("events.rs")],
+            &[include_str!("schedules.rs")],
             &[include_str!("fleet.rs")],
             &[include_str!("clusters.rs")],
         ] {

@@ -1,7 +1,7 @@
 //! A run to try the ledger with.
 
 use fanfold_domain::{
-    ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, SourcePin, Timestamp,
+    Cleaning, ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, SourcePin, Timestamp,
     pipeline::Pipeline,
 };
 
@@ -59,6 +59,9 @@ pub fn sample_run(key: &str, created_at: Timestamp) -> Run {
         is_fenced: false,
         sums: None,
         reason: None,
+        scheduled_at: None,
+        unannounced: Vec::new(),
+        cleaning: Cleaning::NotBegun,
         created_at,
         updated_at: created_at,
         deadline_at: created_at.plus_ms(86_400_000),

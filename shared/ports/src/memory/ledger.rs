@@ -123,7 +123,7 @@ impl Ledger for MemoryLedger {
         after: Option<&Unfinished>,
         limit: usize,
     ) -> Result<Vec<Unfinished>, PortError> {
-        let runs = self.state().seen_runs().into_iter().filter(|run| !run.state.has_ended());
+        let runs = self.state().seen_runs().into_iter().filter(|run| !run.is_settled());
         let mut runs: Vec<_> =
             runs.map(|run| Unfinished { deadline_at: run.deadline_at, id: run.id }).collect();
         runs.retain(|run| after.is_none_or(|after| run > after));

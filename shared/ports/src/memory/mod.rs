@@ -11,6 +11,7 @@
 
 mod clock;
 mod clusters;
+mod events;
 mod faults;
 mod faulty;
 mod fleet;
@@ -19,6 +20,7 @@ mod ledger;
 mod objects;
 mod queues;
 mod random;
+mod schedules;
 mod tables;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::Ports;
 
 pub use clock::{MEMORY_EPOCH, MemoryClock};
 pub use clusters::{MemoryClusters, MemoryJob};
+pub use events::MemoryEvents;
 pub use faults::{Dealt, Faults, Outcome, Rates};
 pub use faulty::Faulty;
 pub use fleet::MemoryFleet;
@@ -35,6 +38,7 @@ pub use ledger::MemoryLedger;
 pub use objects::{MemoryObjects, STREAM_PIECE_BYTES};
 pub use queues::{MAX_MESSAGE_BYTES, MemoryQueues, QueuedMessage};
 pub use random::Random;
+pub use schedules::MemorySchedules;
 pub use tables::MemoryTables;
 
 /// All that the ports stand on, for a driver to look at and to change behind the handlers' backs.
@@ -46,6 +50,8 @@ pub struct MemoryWorld {
     pub ledger: Arc<MemoryLedger>,
     /// Messages that were sent.
     pub queues: Arc<MemoryQueues>,
+    /// Events that were put.
+    pub events: Arc<MemoryEvents>,
     /// The users' tables, of the key that the stack's own table of orders has.
     pub tables: Arc<MemoryTables>,
     /// Clusters as they were declared, and launches.
@@ -63,6 +69,7 @@ impl MemoryWorld {
             objects: Arc::new(objects),
             ledger: Arc::default(),
             queues: Arc::new(MemoryQueues::new(clock.clone())),
+            events: Arc::default(),
             tables: Arc::new(MemoryTables::keyed(&["orderid", "confirmationid"])),
             fleet: Arc::default(),
             clock,
@@ -82,6 +89,7 @@ impl MemoryWorld {
             objects: Arc::new(self.faulty(&self.objects, invocation)),
             ledger: Arc::new(self.faulty(&self.ledger, invocation)),
             queues: Arc::new(self.faulty(&self.queues, invocation)),
+            events: Arc::new(self.faulty(&self.events, invocation)),
             tables: Arc::new(self.faulty(&self.tables, invocation)),
             clock: Arc::new(self.clock.clone()),
         }
@@ -93,6 +101,7 @@ impl MemoryWorld {
             objects: self.objects.clone(),
             ledger: self.ledger.clone(),
             queues: self.queues.clone(),
+            events: self.events.clone(),
             tables: self.tables.clone(),
             clock: Arc::new(self.clock.clone()),
         }

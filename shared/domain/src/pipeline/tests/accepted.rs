@@ -34,7 +34,9 @@ fn what_is_left_out_has_its_default() {
         "stages": [{"name": "s", "run_on": "lambda", "process": "index", "max_concurrency": 200,
                     "timeout": "5m", "retry": {"attempts": 3, "backoff": "2s"}}],
         "merge": {"key": "{key}_Output", "errors_key": "{key}_Errors", "header": "none"},
-        "on_error": {"max_bad_records": 0, "tolerate_failed_chunks": 0, "source_changed": "supersede"}
+        "on_error": {"max_bad_records": 0, "tolerate_failed_chunks": 0, "source_changed": "supersede"},
+        "notify": {"on": []},
+        "cleanup": {"on": "never", "temporaries": []}
     }"#;
     assert_eq!(pipeline.to_document(), serde_json::from_str::<Json>(explicit).unwrap());
     assert_eq!(Pipeline::parse(explicit), Ok(pipeline));

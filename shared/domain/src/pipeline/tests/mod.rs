@@ -1,6 +1,7 @@
 //! Documents as users write them.
 
 mod accepted;
+mod after;
 mod refused;
 mod round_trip;
 mod sections;

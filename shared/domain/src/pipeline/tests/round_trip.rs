@@ -5,6 +5,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use super::super::*;
+use crate::Milestone;
 
 fn byte() -> impl Strategy<Value = u8> {
     (0u8..128).prop_filter("line ends delimit records", |byte| !matches!(byte, b'\n' | b'\r'))
@@ -162,6 +163,32 @@ fn split() -> impl Strategy<Value = Split> {
     ]
 }
 
+fn schedule() -> impl Strategy<Value = Schedule> {
+    let crons =
+        prop_oneof![Just("0 6 * * ? *"), Just("0/5 8-17 ? JAN,JUL MON-FRI *"), Just("0 0 L * ? 2030")];
+    let zones = prop_oneof![Just(UTC), Just("Europe/Berlin"), Just("America/Argentina/Buenos_Aires")];
+    let cron = (crons, zones)
+        .prop_map(|(cron, zone)| Times::Cron { cron: cron.parse().unwrap(), time_zone: zone.to_owned() });
+    let rate = (1u32..=366, prop_oneof![Just("minutes"), Just("hours"), Just("days")])
+        .prop_map(|(count, unit)| Times::Rate(format!("{count} {unit}").parse().unwrap()));
+    // No generated template gives a key that ends so.
+    (prop_oneof![cron, rate], "\\PC{0,20}x")
+        .prop_map(|(times, object)| Schedule { times, object: Some(object) })
+}
+
+fn notify() -> impl Strategy<Value = Notify> {
+    let milestone = prop::sample::select(&Milestone::ALL);
+    proptest::collection::btree_set(milestone, 0..7).prop_map(|on| Notify { on })
+}
+
+fn cleanup() -> impl Strategy<Value = Cleanup> {
+    let on = prop_oneof![Just(CleanupOn::Never), Just(CleanupOn::Succeeded), Just(CleanupOn::Always)];
+    (on, vec("[a-z]{0,5}\\{run\\}(/\\{key\\}|/)?", 0..4)).prop_map(|(on, temporaries)| Cleanup {
+        on,
+        temporaries: temporaries.iter().map(|template| template.parse().unwrap()).collect(),
+    })
+}
+
 fn pipeline() -> impl Strategy<Value = Pipeline> {
     let name = "[a-z0-9][a-z0-9-]{0,62}";
     let deadline_ms = 60_000u64..=13 * 86_400_000;
@@ -170,17 +197,23 @@ fn pipeline() -> impl Strategy<Value = Pipeline> {
         let stages = (stage(&source), more).prop_map(|(first, more)| behind(first, more));
         (stages, merge(&source), Just(source))
     });
-    (name, parts, split(), deadline_ms, on_error()).prop_map(
-        |(name, (stages, merge, source), split, deadline_ms, on_error)| Pipeline {
-            name,
-            source,
-            plan: None,
-            split,
-            fan_out: FanOut::Sqs,
-            deadline_ms,
-            stages,
-            merge,
-            on_error,
+    let follows = (of(schedule()), notify(), cleanup());
+    (name, parts, split(), deadline_ms, on_error(), follows).prop_map(
+        |(name, (stages, merge, source), split, deadline_ms, on_error, (schedule, notify, cleanup))| {
+            Pipeline {
+                name,
+                source,
+                plan: None,
+                split,
+                fan_out: FanOut::Sqs,
+                deadline_ms,
+                stages,
+                merge,
+                on_error,
+                schedule,
+                notify,
+                cleanup,
+            }
         },
     )
 }

@@ -1,6 +1,6 @@
 //! Lists, which may lag behind: of runs, of pipelines.
 
-use fanfold_domain::{RunId, RunState};
+use fanfold_domain::{Cleaning, RunId, RunState, pipeline::CleanupOn};
 
 use super::{ALL_RUNS, CREATED_AT, LedgerUnderTest, Run, eventually, sample_pipeline};
 use crate::ledger::KeptPipeline;
@@ -34,6 +34,19 @@ pub async fn an_ended_run_leaves_the_unfinished(t: &LedgerUnderTest) {
         let is_back = async || unfinished(t, ALL_RUNS).await.contains(&run.id);
         eventually("the redriven run is listed again", is_back).await;
     }
+}
+
+/// Whose end is not announced, or who is to be cleaned, is still looked at.
+pub async fn an_ended_run_stays_unfinished_until_it_is_settled(t: &LedgerUnderTest) {
+    let mut run = t.created("unsettled").await;
+    run.pipeline.cleanup.on = CleanupOn::Always;
+    run = t.save(&run.advanced(RunState::Failed, CREATED_AT).expect("there is such an arrow")).await;
+    let is_listed = async |run: &Run| unfinished(t, ALL_RUNS).await.contains(&run.id);
+    eventually("an end that is not announced is listed", async || is_listed(&run).await).await;
+    run = t.save(&Run { unannounced: Vec::new(), ..run }).await;
+    eventually("a run that is to be cleaned is listed", async || is_listed(&run).await).await;
+    run = t.save(&Run { cleaning: Cleaning::Done(CREATED_AT), ..run }).await;
+    eventually("the settled run is not listed", async || !is_listed(&run).await).await;
 }
 
 /// The sweeper looks at the most urgent first.

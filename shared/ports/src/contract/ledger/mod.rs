@@ -114,6 +114,7 @@ macro_rules! ledger_contract {
                 a_run_that_lost_its_output_does_not_save_as_owner,
                 a_stale_owner_does_not_save,
                 an_ended_run_leaves_the_unfinished,
+                an_ended_run_stays_unfinished_until_it_is_settled,
                 unfinished_runs_come_by_deadline,
                 unfinished_runs_come_page_by_page,
                 recent_runs_come_newest_first,

@@ -52,7 +52,7 @@ pub async fn a_listing_goes_on_behind_a_key_and_ends_with_the_last(t: &ObjectsUn
 
 /// A cleanup that is done twice.
 pub async fn what_is_deleted_is_gone_and_stays_gone(t: &ObjectsUnderTest) {
-    let names: Vec<String> = (0..MAX_LISTED + 1).map(|number| format!("many/{number:04}")).collect();
+    let names: Vec<String> = (0..=MAX_LISTED).map(|number| format!("many/{number:04}")).collect();
     let puts = stream::iter(&names).map(async |name| {
         t.put(&t.object(name), "x").await;
         Ok::<_, ()>(())

@@ -1,6 +1,7 @@
 //! Ports that fail by plan, in front of ports that do not.
 
 mod clusters;
+mod events;
 mod fleet;
 mod ledger;
 mod objects;

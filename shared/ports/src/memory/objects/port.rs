@@ -143,7 +143,9 @@ impl Objects for MemoryObjects {
         let mut state = self.state();
         *state.requests.entry("delete").or_default() += 1;
         let bucket = state.buckets.entry(bucket.to_owned()).or_default();
-        keys.iter().for_each(|key| bucket.remove(key));
+        for key in keys {
+            bucket.remove(key);
+        }
         Ok(())
     }
 }

@@ -12,8 +12,10 @@ pub mod error;
 pub mod fleet;
 pub mod ledger;
 pub mod objects;
+pub mod pacer;
 pub mod queues;
 pub mod tables;
+pub mod web;
 
 #[cfg(feature = "testing")]
 pub mod contract;
@@ -28,8 +30,10 @@ pub use error::{Fault, PortError};
 pub use fleet::{Fleet, KubePorts};
 pub use ledger::Ledger;
 pub use objects::Objects;
+pub use pacer::Pacer;
 pub use queues::{Queue, Queues};
 pub use tables::Tables;
+pub use web::Web;
 
 /// All that a handler may use of the world.
 #[derive(Clone)]
@@ -42,6 +46,8 @@ pub struct Ports {
     pub queues: Arc<dyn Queues>,
     /// The users' tables.
     pub tables: Arc<dyn Tables>,
+    /// How often third parties are asked.
+    pub pacer: Arc<dyn Pacer>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
 }

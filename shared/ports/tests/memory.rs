@@ -6,8 +6,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fanfold_ports::{
     Ports, Queue,
-    contract::{FleetUnderTest, LedgerUnderTest, ObjectsUnderTest, QueuesUnderTest, Receiver},
-    memory::{Faults, Faulty, Invocation, MemoryClock, MemoryObjects, MemoryQueues, MemoryWorld, Rates},
+    contract::{
+        FleetUnderTest, LedgerUnderTest, ObjectsUnderTest, PacerUnderTest, QueuesUnderTest, Receiver,
+        WebUnderTest,
+        web::{Said, reply},
+    },
+    memory::{
+        Faults, Faulty, Invocation, MemoryClock, MemoryObjects, MemoryQueues, MemoryWeb, MemoryWorld, Rates,
+        Reply,
+    },
 };
 
 /// A consumer of the memory queues.
@@ -40,6 +47,10 @@ fn ledger_of(ports: Ports) -> LedgerUnderTest {
     LedgerUnderTest { ledger: ports.ledger, unique: "test".to_owned() }
 }
 
+fn pacer_of(ports: Ports) -> PacerUnderTest {
+    PacerUnderTest { pacer: ports.pacer, unique: "test".to_owned() }
+}
+
 fn queues_of(ports: Ports, world: &MemoryWorld) -> QueuesUnderTest {
     tokio::time::pause(); // a delay takes no time
     QueuesUnderTest { queues: ports.queues, receiver: Arc::new(Driver(world.queues.clone())) }
@@ -65,10 +76,28 @@ mod bare {
         FleetUnderTest { fleet: world(Faults::none()).fleet, unique: "test".to_owned() }
     }
 
+    async fn pacer() -> PacerUnderTest {
+        pacer_of(world(Faults::none()).calm_ports())
+    }
+
+    async fn web() -> WebUnderTest {
+        let web = MemoryWeb::new(MemoryClock::seeded(0), |request, _| {
+            if request.url.starts_with("http://nobody/") {
+                return Reply::Nobody;
+            }
+            let Some(Said { status, header, body }) = reply(request) else { return Reply::Breaks };
+            let retry_after = header.filter(|(name, _)| *name == "retry-after");
+            Reply::Answer { status, body, retry_after: retry_after.map(|(_, value)| value), after_ms: 0 }
+        });
+        WebUnderTest { web: Arc::new(web), at: "http://there".to_owned(), nobody: "http://nobody".to_owned() }
+    }
+
     fanfold_ports::objects_contract!(objects);
     fanfold_ports::ledger_contract!(ledger);
     fanfold_ports::queues_contract!(queues);
     fanfold_ports::fleet_contract!(fleet);
+    fanfold_ports::pacer_contract!(pacer);
+    fanfold_ports::web_contract!(web);
 }
 
 mod interleaved {
@@ -101,8 +130,13 @@ mod interleaved {
         FleetUnderTest { fleet: Arc::new(fleet), unique: "test".to_owned() }
     }
 
+    async fn pacer() -> PacerUnderTest {
+        pacer_of(shuffled().1)
+    }
+
     fanfold_ports::queues_contract!(queues);
     fanfold_ports::fleet_contract!(fleet);
+    fanfold_ports::pacer_contract!(pacer);
 }
 
 mod lagging {

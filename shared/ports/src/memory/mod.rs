@@ -17,9 +17,11 @@ mod fleet;
 mod invocation;
 mod ledger;
 mod objects;
+mod pacer;
 mod queues;
 mod random;
 mod tables;
+mod web;
 
 use std::sync::Arc;
 
@@ -33,9 +35,11 @@ pub use fleet::MemoryFleet;
 pub use invocation::Invocation;
 pub use ledger::MemoryLedger;
 pub use objects::{MemoryObjects, STREAM_PIECE_BYTES};
+pub use pacer::MemoryPacer;
 pub use queues::{MAX_MESSAGE_BYTES, MemoryQueues, QueuedMessage};
 pub use random::Random;
 pub use tables::MemoryTables;
+pub use web::{MemoryWeb, Reply};
 
 /// All that the ports stand on, for a driver to look at and to change behind the handlers' backs.
 #[derive(Debug, Clone)]
@@ -48,6 +52,8 @@ pub struct MemoryWorld {
     pub queues: Arc<MemoryQueues>,
     /// The users' tables, of the key that the stack's own table of orders has.
     pub tables: Arc<MemoryTables>,
+    /// How often third parties are asked.
+    pub pacer: Arc<MemoryPacer>,
     /// Clusters as they were declared, and launches.
     pub fleet: Arc<MemoryFleet>,
     /// Time and chance.
@@ -64,6 +70,7 @@ impl MemoryWorld {
             ledger: Arc::default(),
             queues: Arc::new(MemoryQueues::new(clock.clone())),
             tables: Arc::new(MemoryTables::keyed(&["orderid", "confirmationid"])),
+            pacer: Arc::default(),
             fleet: Arc::default(),
             clock,
             faults,
@@ -83,6 +90,7 @@ impl MemoryWorld {
             ledger: Arc::new(self.faulty(&self.ledger, invocation)),
             queues: Arc::new(self.faulty(&self.queues, invocation)),
             tables: Arc::new(self.faulty(&self.tables, invocation)),
+            pacer: Arc::new(self.faulty(&self.pacer, invocation)),
             clock: Arc::new(self.clock.clone()),
         }
     }
@@ -94,6 +102,7 @@ impl MemoryWorld {
             ledger: self.ledger.clone(),
             queues: self.queues.clone(),
             tables: self.tables.clone(),
+            pacer: self.pacer.clone(),
             clock: Arc::new(self.clock.clone()),
         }
     }

@@ -4,6 +4,7 @@ mod clusters;
 mod fleet;
 mod ledger;
 mod objects;
+mod pacer;
 mod queues;
 mod tables;
 #[cfg(test)]

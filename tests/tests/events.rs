@@ -14,7 +14,7 @@ use fanfold_lifecycle::RunCache;
 use fanfold_merger::Merger;
 use fanfold_ports::{
     Fleet, KubePorts, Ledger, Ports, Queue,
-    memory::{MemoryClusters, MemoryWorld, memory_ports},
+    memory::{MemoryClusters, MemoryWeb, MemoryWorld, memory_ports},
 };
 use fanfold_runtime::sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch, run_whole_batch};
 use fanfold_splitter::Splitter;
@@ -87,7 +87,8 @@ impl Stack {
 
     async fn work(&self, event: SqsEvent) -> SqsBatchResponse {
         let (ports, runs) = (self.ports.clone(), RunCache::default());
-        let worker = Worker { ports, work_bucket: "work".into(), inherited: BTreeMap::new(), runs };
+        let web = Arc::new(MemoryWeb::nobody(self.world.clock.clone()));
+        let worker = Worker { ports, web, work_bucket: "work".into(), inherited: BTreeMap::new(), runs };
         respond(run_batch(event, 1, async |message: Delivery| worker.handle(&message.body, None).await).await)
     }
 

@@ -1,6 +1,6 @@
 //! From a message of the queue `chunks` to a completion.
 
-use std::fmt::Display;
+use std::{fmt::Display, sync::Arc};
 
 use fanfold_domain::{
     ByteRange, Chunk, ObjectName, Plan, Run, RunState, SCAN, Timestamp, key, manifest,
@@ -9,11 +9,11 @@ use fanfold_domain::{
 use fanfold_engine::{
     chunk::{Attempt, ChunkError, end_by_part, scan_sums},
     plan::{PlanError, scan_chunk},
-    processor::Inherited,
+    processor::{Inherited, Outside},
 };
 use fanfold_lifecycle::{LifecycleError, RunCache};
 use fanfold_ports::{
-    PortError, Ports, Queue,
+    PortError, Ports, Queue, Web,
     objects::{Pin, ReadError, UploadError},
     queues::Outgoing,
 };
@@ -26,6 +26,8 @@ use crate::{retry::delay_s, time::in_time};
 pub struct Worker {
     /// The world.
     pub ports: Ports,
+    /// Who asks third parties.
+    pub web: Arc<dyn Web>,
     /// The bucket of manifests and parts.
     pub work_bucket: String,
     /// The environment that a command may inherit from.
@@ -171,6 +173,11 @@ impl Worker {
         chunk: Chunk,
     ) -> Result<fanfold_domain::Sums, ChunkError> {
         let name = format!("{:016x}", self.ports.clock.random());
+        let outside = Outside {
+            web: self.web.clone(),
+            pacer: self.ports.pacer.clone(),
+            clock: self.ports.clock.clone(),
+        };
         let attempt = Attempt {
             objects: &*self.ports.objects,
             run,
@@ -180,6 +187,7 @@ impl Worker {
             name: &name,
             inherited: &self.inherited,
             tables: Some(&self.ports.tables),
+            outside: Some(&outside),
         };
         attempt.run().await
     }

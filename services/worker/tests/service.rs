@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use fanfold_domain::{
     ByteRange, Chunk, ChunkIndex, Generation, Grouping, LineEnd, ObjectName, Plan, Run, RunState, key,
@@ -13,7 +13,7 @@ use fanfold_lifecycle::RunCache;
 use fanfold_ports::{
     Fault, Ledger, Objects, Ports, Queue,
     contract::sample_run,
-    memory::{Faults, Invocation, MEMORY_EPOCH, MemoryWorld, QueuedMessage, Rates},
+    memory::{Faults, Invocation, MEMORY_EPOCH, MemoryClock, MemoryWeb, MemoryWorld, QueuedMessage, Rates},
 };
 use fanfold_worker::Worker;
 
@@ -48,7 +48,8 @@ async fn world(faults: Faults, source: &'static str, ends: &[u64]) -> (MemoryWor
 }
 
 fn worker(ports: Ports) -> Worker {
-    Worker { ports, work_bucket: "work".into(), inherited: BTreeMap::new(), runs: RunCache::default() }
+    let web = Arc::new(MemoryWeb::nobody(MemoryClock::seeded(0)));
+    Worker { ports, web, work_bucket: "work".into(), inherited: BTreeMap::new(), runs: RunCache::default() }
 }
 
 fn message(run: &Run, chunk: u32, failed_tries: u32) -> String {

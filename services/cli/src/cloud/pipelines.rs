@@ -1,6 +1,6 @@
 //! `fanfold pipelines`: what the table holds, and the stack's own.
 
-use super::Stack;
+use super::{Stack, rate};
 use crate::{Failed, arguments::PipelinesCommand, local::setup::read_pipeline, say};
 
 pub(super) async fn run(stack: &Stack, command: &PipelinesCommand) -> Result<(), Failed> {
@@ -12,6 +12,7 @@ pub(super) async fn run(stack: &Stack, command: &PipelinesCommand) -> Result<(),
             for pipeline in pipelines {
                 let version = ledger.put_pipeline(&pipeline).await?;
                 say::line(&format!("{} is at version {version}", pipeline.name))?;
+                rate::tell_others(stack, &pipeline).await?;
             }
             Ok(())
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
 use anyhow::{Context, anyhow};
 use fanfold_domain::{
     Chunk, ChunkIndex, GroupCount, GroupIndex, Grouping, Mark, ObjectName, Plan, RootCount, Run, Sums,
-    message::Failure,
+    message::Failure, pipeline::Order,
 };
 use fanfold_engine::{
     fold::Fold,
@@ -71,8 +71,10 @@ impl Driver {
     /// Has all chunks done and counted, and full groups folded.
     async fn count(&self, chunks: Vec<Chunk>, plan: &Plan, threads: usize) -> Result<Counted, Failed> {
         let (sender, mut ends) = mpsc::channel(threads * 2);
+        // In a sequential stage a chunk begins when the one before it has ended.
+        let at_once = if self.is_sequential() { 1 } else { threads };
         let work = Arc::new(Work::new(self.objects.clone(), self.run.clone(), plan.clone(), chunks));
-        for _ in 0..threads {
+        for _ in 0..at_once {
             tokio::spawn(work.clone().do_chunks(sender.clone()));
         }
         drop(sender);
@@ -115,9 +117,14 @@ impl Driver {
         Ok(Fold { objects, run, plan, work_bucket: WORK, group, count }.run().await?)
     }
 
-    /// Forgets the parts of a folded group, unless a report of bad records would ask for them.
+    fn is_sequential(&self) -> bool {
+        self.run.stage().order == Order::Sequential
+    }
+
+    /// Forgets the parts of a folded group, unless a report of bad records would ask for them, or the chunk that follows
+    /// the group.
     fn forget_parts(&self, count: &GroupCount) {
-        if count.sums.bad_records > 0 || !count.failed.is_empty() {
+        if self.is_sequential() || count.sums.bad_records > 0 || !count.failed.is_empty() {
             return;
         }
         let keys = self.run.keys();

@@ -11,10 +11,11 @@ use std::{
 use fanfold_domain::{ByteRange, Chunk, ChunkIndex, Plan, Run, Sums, message::Failure};
 use fanfold_engine::{
     chunk::{Attempt, ChunkError},
-    processor::Inherited,
+    processor::{Inherited, Outside},
 };
-use fanfold_local::{LocalClock, LocalObjects};
+use fanfold_local::{LocalClock, LocalObjects, LocalPacer};
 use fanfold_ports::Clock;
+use fanfold_web::{Reach, WebClient};
 use tokio::sync::mpsc;
 
 use super::drive::WORK;
@@ -34,12 +35,18 @@ pub(super) struct Work {
     chunks: Vec<Chunk>,
     next: AtomicUsize,
     inherited: Inherited,
+    outside: Outside,
 }
 
 impl Work {
     pub(super) fn new(objects: Arc<LocalObjects>, run: Run, plan: Plan, chunks: Vec<Chunk>) -> Self {
         let inherited = std::env::vars_os().filter_map(utf8).collect();
-        Self { objects, run, plan, chunks, next: AtomicUsize::new(0), inherited }
+        let outside = Outside {
+            web: Arc::new(WebClient::new(Reach::Anywhere)),
+            pacer: Arc::new(LocalPacer::default()),
+            clock: Arc::new(LocalClock),
+        };
+        Self { objects, run, plan, chunks, next: AtomicUsize::new(0), inherited, outside }
     }
 
     /// The bytes of a chunk.
@@ -72,6 +79,7 @@ impl Work {
                 name: &name,
                 inherited: &self.inherited,
                 tables: None,
+                outside: Some(&self.outside),
             };
             match attempt.run().await {
                 Ok(sums) => return End::Done(sums),

@@ -20,9 +20,12 @@
 //! equal pipelines.
 
 mod eks;
+mod http;
 mod merge;
 mod on_error;
 mod process;
+mod rate;
+mod request;
 mod select;
 mod source;
 mod split;
@@ -48,9 +51,12 @@ use crate::{
 };
 
 pub use eks::{Eks, RunOn, Toleration};
+pub use http::{AnswerLine, BodyKind, Http, Method};
 pub use merge::{Merge, MergeHeader};
 pub use on_error::{OnError, SourceChanged, Tolerance};
 pub use process::{Credentials, Process};
+pub use rate::{Order, RateLimit};
+pub use request::{InvalidTemplate, Piece, Placeholder, RequestTemplate};
 pub use select::select;
 pub use source::{Encoding, Format, Source};
 pub use split::{FanOut, Split};
@@ -162,6 +168,9 @@ impl Pipeline {
                 Stage::decode_all(node, m, source.as_ref())
             })
         });
+        for (i, stage) in stages.iter().flatten().enumerate() {
+            rate::check_split(stage, &format!("stages[{i}]"), split, mistakes);
+        }
         let stage = stages.as_ref().and_then(|stages| stages.first());
         let merge = Merge::decode(&fields.section("merge"), mistakes, source.as_ref(), stage);
         let on_error = fields.optional("on_error", OnError::DEFAULT, mistakes, OnError::decode);

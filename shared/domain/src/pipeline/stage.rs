@@ -6,10 +6,12 @@ use serde_json::{Map, Value as Json, json};
 
 use super::eks::RunOn;
 use super::process::Process;
+use super::rate::{ORDERS, Order, RateLimit};
 use super::source::{Format, Source};
 use crate::document::Mistakes;
-use crate::document::decode::{Fields, Node, Schema, list, quantity, text_that, whole};
+use crate::document::decode::{Fields, Node, Schema, list, quantity, text_that, whole, word};
 use crate::document::quantity::{DAY, DURATION, MINUTE, SECOND};
+use crate::document::value::Value;
 
 const SCHEMA: Schema = Schema {
     built: &[
@@ -21,6 +23,8 @@ const SCHEMA: Schema = Schema {
         "header",
         "credentials",
         "with",
+        "order",
+        "rate",
         "max_concurrency",
         "timeout",
         "retry",
@@ -28,7 +32,7 @@ const SCHEMA: Schema = Schema {
         "chunks_per_pod",
         "kubernetes",
     ],
-    not_yet: &["depends", "aggregate", "order", "rate", "idempotent"],
+    not_yet: &["depends", "aggregate", "idempotent"],
 };
 const RETRY_SCHEMA: Schema = Schema { built: &["attempts", "backoff"], not_yet: &[] };
 
@@ -50,6 +54,10 @@ pub struct Stage {
     pub process: Process,
     /// Where attempts are made.
     pub run_on: RunOn,
+    /// Whether chunks may be worked on at once.
+    pub order: Order,
+    /// How often the destination is asked; none means as often as the chunks do.
+    pub rate: Option<RateLimit>,
     /// How many chunks may be outstanding at once: the stage's window, or how many pods it has.
     pub max_concurrency: u32,
     /// How long an attempt may take, in milliseconds.
@@ -109,8 +117,27 @@ impl Stage {
             check_source(process, source, &fields, mistakes);
         }
         let run_on = RunOn::decode(&fields, process.as_ref(), mistakes);
+        let order =
+            fields.optional("order", Order::Parallel, mistakes, |node, m| word(node, m, &ORDERS, &[]));
+        let rate = fields.optional("rate", None, mistakes, |node, m| RateLimit::decode(node, m).map(Some));
+        let (default, allowed) = match (order, &rate) {
+            (Order::Sequential, _) => (1, 1..=1),
+            (Order::Parallel, Some(rate)) => (rate.chunks_at_once(), MAX_CONCURRENCY),
+            (Order::Parallel, None) => (200, MAX_CONCURRENCY),
+        };
         let max_concurrency =
-            fields.optional("max_concurrency", 200, mistakes, |node, m| whole(node, m, &MAX_CONCURRENCY));
+            fields.optional("max_concurrency", default, mistakes, |node, m| whole(node, m, &allowed));
+        let process = process.map(|process| match process {
+            // One after another, unless a document says otherwise, which is refused below.
+            Process::Http(mut http) if order == Order::Sequential && !names_at_once(&fields) => {
+                http.at_once = 1;
+                Process::Http(http)
+            }
+            process => process,
+        });
+        if let Some(process) = &process {
+            check_order(process, order, rate.is_some(), &run_on, &fields, mistakes);
+        }
         let timeout_range = match run_on {
             RunOn::Lambda => LAMBDA_TIMEOUT_MS,
             RunOn::Eks(_) => POD_TIMEOUT_MS,
@@ -119,7 +146,7 @@ impl Stage {
             quantity(node, m, &DURATION, &timeout_range)
         });
         let retry = fields.optional("retry", Retry::DEFAULT, mistakes, Retry::decode);
-        Some(Self { name: name?, process: process?, run_on, max_concurrency, timeout_ms, retry })
+        Some(Self { name: name?, process: process?, run_on, order, rate, max_concurrency, timeout_ms, retry })
     }
 
     pub(super) fn to_document(&self) -> Json {
@@ -127,6 +154,10 @@ impl Stage {
         stage.insert("name".into(), json!(self.name));
         self.run_on.write(&mut stage);
         self.process.write(&mut stage);
+        stage.insert("order".into(), json!(self.order.name()));
+        if let Some(rate) = &self.rate {
+            stage.insert("rate".into(), rate.to_document());
+        }
         stage.insert("max_concurrency".into(), json!(self.max_concurrency));
         stage.insert("timeout".into(), json!(DURATION.format(self.timeout_ms)));
         let backoff = DURATION.format(self.retry.backoff_ms);
@@ -150,10 +181,46 @@ fn check_source(process: &Process, source: &Source, stage: &Fields<'_>, mistakes
             let found = "orders on a source that is not csv";
             mistakes.add(stage.path_of("process"), found, "orders with `source.format: csv`");
         }
+        Process::Http(http) => http.check_source(source, &stage.path_of("with"), mistakes),
         Process::Command { header_on_stdin: true, .. } if !source.has_header() => {
             let found = "stdin on a source without a header";
             mistakes.add(stage.path_of("header"), found, "none, or stdin with `source.header: true`");
         }
         _ => {}
     }
+}
+
+/// Compares what is done with the order it is done in.
+fn check_order(
+    process: &Process,
+    order: Order,
+    has_rate: bool,
+    run_on: &RunOn,
+    stage: &Fields<'_>,
+    mistakes: &mut Mistakes,
+) {
+    let is_sequential = order == Order::Sequential;
+    if has_rate && !matches!(process, Process::Http(_)) {
+        mistakes.add(stage.path_of("rate"), "a rate of another process", "a rate of `process: http`");
+    }
+    if is_sequential && matches!(run_on, RunOn::Eks(_)) {
+        mistakes.add(
+            stage.path_of("order"),
+            "sequential with `run_on: eks`",
+            "sequential with `run_on: lambda`",
+        );
+    }
+    let Process::Http(http) = process else { return };
+    if is_sequential && http.at_once > 1 {
+        let path = format!("{}.at_once", stage.path_of("with"));
+        mistakes.add(path, format!("{} with `order: sequential`", http.at_once), "1");
+    }
+    if !is_sequential && http.needs_previous() {
+        mistakes.add(stage.path_of("order"), "{previous} in a stage without order", "sequential");
+    }
+}
+
+/// Whether the options of the process say how many requests there are at once.
+fn names_at_once(stage: &Fields<'_>) -> bool {
+    matches!(stage.section("with").value, Value::Map(fields) if fields.iter().any(|(name, _)| name == "at_once"))
 }

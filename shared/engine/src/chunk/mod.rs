@@ -1,6 +1,7 @@
 //! One attempt at one chunk: a ranged read, the processor, and the creation of the part.
 
 mod pass;
+mod previous;
 mod statistics;
 mod verdicts;
 
@@ -19,7 +20,7 @@ use crate::{
     bad::BadRecords,
     dialect,
     part::PartWriter,
-    processor::{self, Context, Inherited, ProcessError},
+    processor::{self, Context, Inherited, Outside, ProcessError},
 };
 
 pub use statistics::{Statistics, end_by_part, ends_or_failures, scan_sums, statistics_of};
@@ -49,6 +50,8 @@ pub struct Attempt<'a> {
     pub inherited: &'a Inherited,
     /// Where a processor writes rows that its options ask for; none writes none.
     pub tables: Option<&'a Arc<dyn Tables>>,
+    /// How a processor asks third parties; none asks nobody.
+    pub outside: Option<&'a Outside>,
 }
 
 /// Why an attempt gave no part.
@@ -133,13 +136,14 @@ impl Attempt<'_> {
     }
 
     async fn make(&self) -> Result<Made<'_>, ChunkError> {
+        let previous = self.previous().await?;
         let may_be_copied =
             self.run.stage().process == Process::Copy && self.chunk.range.len() >= LEAST_COPY_BYTES;
         if may_be_copied && let Some(made) = self.copy().await? {
             return Ok(made);
         }
         let header = self.header().await?;
-        let processor = processor::start(&self.context(header.as_deref()))?;
+        let processor = processor::start(&self.context(header.as_deref(), previous.as_deref()))?;
         let (Pass { part, mut bad, records, .. }, verdicts) = Pass::new(self, processor).run().await?;
         if !verdicts.is_empty() {
             // Their places take a second pass, which lists all bad records anew, in order.
@@ -192,7 +196,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    fn context<'b>(&'b self, header: Option<&'b [u8]>) -> Context<'b> {
+    fn context<'b>(&'b self, header: Option<&'b [u8]>, previous: Option<&'b str>) -> Context<'b> {
         Context {
             run: self.run,
             dialect: dialect::of(&self.run.pipeline.source),
@@ -204,6 +208,8 @@ impl Attempt<'_> {
             timeout_ms: self.run.stage().timeout_ms,
             inherited: self.inherited,
             tables: self.tables,
+            outside: self.outside,
+            previous,
         }
     }
 

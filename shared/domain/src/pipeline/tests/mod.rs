@@ -1,6 +1,7 @@
 //! Documents as users write them.
 
 mod accepted;
+mod http;
 mod refused;
 mod round_trip;
 mod sections;

@@ -36,8 +36,12 @@ fn world(
     (world, web)
 }
 
+fn text(lines: impl Iterator<Item = String>) -> String {
+    lines.fold(String::new(), |text, line| text + &line)
+}
+
 fn lines(count: usize) -> String {
-    (0..count).map(|i| format!("record {i}\n")).collect()
+    text((0..count).map(|i| format!("record {i}\n")))
 }
 
 /// Answers what it is sent.
@@ -77,7 +81,7 @@ async fn answers_are_lines_in_the_order_of_the_records() {
     let with = format!("url: '{URL}', body: '<{{record}}>', {TEXT}");
     let (mut world, web) = world("format: lines", "", &with, lines(50), backwards);
     let outcome = world.finish(Split::Records(7)).await.unwrap();
-    assert_eq!(output(&outcome), (0..50).map(|i| format!("<record {i}>\n")).collect::<String>());
+    assert_eq!(output(&outcome), text((0..50).map(|i| format!("<record {i}>\n"))));
     assert_eq!((outcome.records, outcome.bad_records, web.requests().len()), (50, 0, 50));
 }
 
@@ -123,7 +127,8 @@ async fn json_records_are_sent_as_they_were_written() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_is_one_request_and_one_line() {
     let with = format!("url: '{URL}', body: '[{{records}}]', batch: 4");
-    let (mut world, web) = world("format: jsonl}, split: {records: 8", "", &with, "1\n2\n3\n4\n5\n6\n7\n8\n9\n", echo);
+    let (mut world, web) =
+        world("format: jsonl}, split: {records: 8", "", &with, "1\n2\n3\n4\n5\n6\n7\n8\n9\n", echo);
     let outcome = world.finish(Split::Records(8)).await;
     assert_eq!(output(&outcome.unwrap()), "[1,2,3,4]\n[5,6,7,8]\n[9]\n");
     assert_eq!(web.requests().len(), 3);
@@ -138,7 +143,7 @@ async fn what_the_third_party_refuses_is_a_bad_record() {
     let with = format!("url: '{URL}', body: '{{record}}', {TEXT}");
     let (mut world, web) = world("format: lines", "", &with, lines(10), refuse);
     let outcome = world.finish(Split::Records(5)).await.unwrap();
-    let good = (0..10).filter(|i| ![3, 7].contains(i)).map(|i| format!("record {i}\n")).collect::<String>();
+    let good = text((0..10).filter(|i| ![3, 7].contains(i)).map(|i| format!("record {i}\n")));
     assert_eq!(output(&outcome), good);
     let bad = bad(&outcome);
     assert_eq!(
@@ -359,7 +364,7 @@ fn sum(request: &Request, _: usize) -> Reply {
 
 #[tokio::test(start_paused = true)]
 async fn in_a_sequential_stage_each_request_has_the_output_before_it() {
-    let source: String = (1..=30).map(|i| format!("{i}\n")).collect();
+    let source = text((1..=30).map(|i| format!("{i}\n")));
     let mut sums = Vec::new();
     for split in [WHOLE, Split::Records(7), Split::Records(1)] {
         let with = format!("url: '{URL}', {CHAINED}");
@@ -423,7 +428,7 @@ proptest! {
             let length = request.body.len();
             match (length + seed) % 7 {
                 0 => Reply::status(404),
-                1 if number % 2 == 0 => Reply::status(503),
+                1 if number.is_multiple_of(2) => Reply::status(503),
                 _ => Reply::Answer { status: 200, body: request.body.clone(), retry_after: None, after_ms: (length as u64 * 31) % 90 },
             }
         };

@@ -75,7 +75,7 @@ fn line(answer: &Answer, output: AnswerLine, offset: u64) -> Result<Meaning, Str
     let body = trim_end(&answer.body);
     let is_json = || serde_json::from_slice::<IgnoredAny>(body).is_ok();
     let line = match output {
-        AnswerLine::Body if !body.iter().any(is_line_end) => body.to_vec(),
+        AnswerLine::Body if !body.iter().any(|byte| is_line_end(*byte)) => body.to_vec(),
         // Within JSON's strings there are none.
         AnswerLine::Body if is_json() => joined(body),
         AnswerLine::Body => {
@@ -97,16 +97,16 @@ fn line(answer: &Answer, output: AnswerLine, offset: u64) -> Result<Meaning, Str
     Ok(Meaning::Line(line))
 }
 
-fn is_line_end(byte: &u8) -> bool {
+fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
 fn joined(json: &[u8]) -> Vec<u8> {
-    json.iter().copied().filter(|byte| !is_line_end(byte)).collect()
+    json.iter().copied().filter(|byte| !is_line_end(*byte)).collect()
 }
 
 fn trim_end(body: &[u8]) -> &[u8] {
-    let end = body.iter().rposition(|byte| !is_line_end(byte)).map_or(0, |last| last + 1);
+    let end = body.iter().rposition(|byte| !is_line_end(*byte)).map_or(0, |last| last + 1);
     &body[..end]
 }
 

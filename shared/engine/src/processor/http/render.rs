@@ -121,7 +121,7 @@ impl Renderer {
             match piece {
                 Piece::Text(text) => body.push_str(text),
                 Piece::Value { placeholder: Placeholder::Records, .. } => {
-                    self.records(kind, subject, &mut body)?
+                    self.records(kind, subject, &mut body)?;
                 }
                 Piece::Value { placeholder, is_quoted } => {
                     write(&self.value(placeholder, subject)?, kind, *is_quoted, &mut body);

@@ -49,14 +49,14 @@ async fn answer_all(stream: TcpStream) {
     drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }
 
-async fn port_of(listener: &TcpListener) -> u16 {
+fn port_of(listener: &TcpListener) -> u16 {
     listener.local_addr().unwrap().port()
 }
 
 async fn instance() -> WebUnderTest {
     let (server, nobody) =
         (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
-    let (at, nobody_at) = (port_of(&server).await, port_of(&nobody).await);
+    let (at, nobody_at) = (port_of(&server), port_of(&nobody));
     drop(nobody);
     tokio::spawn(serve(server));
     WebUnderTest {

@@ -21,10 +21,11 @@ const SHARED: &[(&str, &[&str])] = &[
     ("aws", &["domain", "ports"]),
     ("eks", &["domain", "ports"]),
     ("runtime", &["domain"]),
+    ("web", &["domain", "ports"]),
 ];
 
 /// What only a program's main may name: adapters that need a network, and the Lambda runtime.
-const ADAPTERS: &[&str] = &["fanfold_aws", "fanfold_eks", "fanfold_runtime"];
+const ADAPTERS: &[&str] = &["fanfold_aws", "fanfold_eks", "fanfold_runtime", "fanfold_web"];
 
 /// A member of the workspace.
 struct Member {

@@ -17,7 +17,7 @@ use fanfold_lifecycle::RunCache;
 use fanfold_merger::Merger;
 use fanfold_ports::{
     Fleet, KubePorts, Ledger, Ports, Queue,
-    memory::{MemoryClusters, MemoryWorld, memory_ports},
+    memory::{MemoryClusters, MemoryWeb, MemoryWorld, memory_ports},
 };
 use fanfold_runtime::sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch, run_whole_batch};
 use fanfold_splitter::Splitter;
@@ -91,7 +91,8 @@ impl Stack {
 
     fn worker(&self) -> Worker {
         let (ports, runs) = (self.ports.clone(), RunCache::default());
-        Worker { ports, work_bucket: "work".into(), inherited: BTreeMap::new(), runs }
+        let web = Arc::new(MemoryWeb::nobody(self.world.clock.clone()));
+        Worker { ports, web, work_bucket: "work".into(), inherited: BTreeMap::new(), runs }
     }
 
     async fn worked(&self, body: &str) {

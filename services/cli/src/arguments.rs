@@ -32,6 +32,20 @@ pub(crate) enum Command {
     /// Apply, list or drain the Kubernetes clusters of the stack.
     #[command(subcommand)]
     Clusters(ClustersCommand),
+    /// Show or change how often a destination is asked, by all runs together.
+    Rate(RateArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RateArguments {
+    /// The destination: the name that stages give it, or PIPELINE/STAGE.
+    pub(crate) destination: fanfold_domain::Destination,
+    /// The rate from now on, such as 20/s, 0.5/s, 600/m: in force within two seconds, and until it is changed again or
+    /// nobody asked for 60 days.
+    pub(crate) rate: Option<fanfold_domain::Rate>,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

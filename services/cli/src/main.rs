@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Watch(arguments) => cloud::watch(&arguments),
         Command::Pipelines(command) => cloud::pipelines(&command),
         Command::Clusters(command) => cloud::clusters(&command),
+        Command::Rate(arguments) => cloud::rate(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

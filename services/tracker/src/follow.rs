@@ -40,7 +40,7 @@ impl Tracker {
         match run.pipeline.stage_index(&stage.stage) {
             // An internal stage, done under the first one's settings.
             None => {
-                let window = run.first_stage().max_concurrency;
+                let window = run.first_stage().scan_window();
                 self.send(run, &stage.stage, released(grouping, window, ended)).await?;
             }
             Some(place) => {

@@ -1,6 +1,6 @@
 //! From a message of the queue `chunks` to a completion.
 
-use std::{borrow::Cow, fmt::Display};
+use std::{borrow::Cow, fmt::Display, sync::Arc};
 
 use fanfold_domain::{
     ByteRange, Chunk, ChunkIndex, ObjectName, PLAN, Plan, Run, RunState, SCAN, Sums, Timestamp, key,
@@ -11,11 +11,11 @@ use fanfold_domain::{
 use fanfold_engine::{
     chunk::{Attempt, ChunkError, Input, end_by_part, scan_sums},
     plan::{PlanError, scan_chunk},
-    processor::Inherited,
+    processor::{Inherited, Outside},
 };
 use fanfold_lifecycle::{LifecycleError, RunCache};
 use fanfold_ports::{
-    PortError, Ports, Queue,
+    PortError, Ports, Queue, Web,
     objects::{Pin, ReadError, UploadError},
     queues::Outgoing,
 };
@@ -28,6 +28,8 @@ use crate::{retry::delay_s, time::in_time};
 pub struct Worker {
     /// The world.
     pub ports: Ports,
+    /// Who asks third parties.
+    pub web: Arc<dyn Web>,
     /// The bucket of manifests and parts.
     pub work_bucket: String,
     /// The environment that a command may inherit from.
@@ -205,6 +207,11 @@ impl Worker {
         let name = format!("{:016x}", self.ports.clock.random());
         let unplanned = Plan::unplanned();
         let plan = if stage.name == PLAN { Some(&unplanned) } else { run.plan.as_ref() };
+        let outside = Outside {
+            web: self.web.clone(),
+            pacer: self.ports.pacer.clone(),
+            clock: self.ports.clock.clone(),
+        };
         let attempt = Attempt {
             counted: None,
             objects: &*self.ports.objects,
@@ -217,6 +224,7 @@ impl Worker {
             name: &name,
             inherited: &self.inherited,
             tables: Some(&self.ports.tables),
+            outside: Some(&outside),
         };
         Ok(attempt.run().await)
     }

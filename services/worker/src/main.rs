@@ -15,6 +15,7 @@ use fanfold_runtime::{
     program,
     sqs::{Delivery, SqsEvent, run_batch},
 };
+use fanfold_web::{Reach, WebClient};
 use fanfold_worker::Worker;
 
 struct Config {
@@ -48,12 +49,19 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Who asks third parties. The worker's own machine has what gives a function its events, and is not asked; a local AWS
+/// is there itself, and whatever is tried with it.
+fn web(aws: &Aws) -> Arc<WebClient> {
+    Arc::new(WebClient::new(if aws.is_stand_in() { Reach::Anywhere } else { Reach::Elsewhere }))
+}
+
 async fn as_lambda() -> ExitCode {
     boot(async {
         let Config { aws, table, queues, work_bucket } = Variables::from_environment(Function::Worker, read)?;
-        let ports = Aws::connect(aws).await.ports(table, queues);
+        let aws = Aws::connect(aws).await;
+        let (ports, web) = (aws.ports(table, queues), web(&aws));
         let runs = RunCache::default();
-        let worker = Arc::new(Worker { ports, work_bucket, inherited: environment(), runs });
+        let worker = Arc::new(Worker { ports, web, work_bucket, inherited: environment(), runs });
         Ok(move |event: SqsEvent, invocation: Invocation| {
             let worker = worker.clone();
             async move {

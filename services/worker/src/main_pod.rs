@@ -73,8 +73,9 @@ pub(crate) async fn run() -> Result<u8, Error> {
     let mut terminate = signal(SignalKind::terminate())?;
     let Config { aws, table, queues, work_bucket, assignment } = config;
     let assignment = assignment.ok_or("an assignment is read or refused")?;
-    let ports = Aws::connect(aws).await.ports(table, queues);
-    let worker = Worker { ports, work_bucket, inherited: environment(), runs: RunCache::default() };
+    let aws = Aws::connect(aws).await;
+    let (ports, web) = (aws.ports(table, queues), crate::web(&aws));
+    let worker = Worker { ports, web, work_bucket, inherited: environment(), runs: RunCache::default() };
     let chunks = assignment.chunks.len();
     tracing::info!(run_id = %assignment.run, chunks, failed_tries = assignment.failed_tries, "pod began");
     let stop = async {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
-use std::{collections::BTreeMap, future};
+use std::{collections::BTreeMap, future, sync::Arc};
 
 use fanfold_domain::{
     ByteRange, Chunk, ChunkIndex, Generation, Grouping, LineEnd, ObjectName, Plan, Run, RunState, key,
@@ -13,7 +13,7 @@ use fanfold_lifecycle::RunCache;
 use fanfold_ports::{
     Ledger, Queue,
     contract::sample_run,
-    memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
+    memory::{MEMORY_EPOCH, MemoryWeb, MemoryWorld, memory_ports},
 };
 use fanfold_worker::{
     Worker,
@@ -47,7 +47,8 @@ async fn pod(command: &str) -> (MemoryWorld, Worker, Assignment) {
     world.objects.insert("work", key::manifest(&run.id), manifest);
     world.ledger.create_run(&run).await.unwrap();
     let inherited = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
-    let worker = Worker { ports, work_bucket: "work".into(), inherited, runs: RunCache::default() };
+    let web = Arc::new(MemoryWeb::nobody(world.clock.clone()));
+    let worker = Worker { ports, web, work_bucket: "work".into(), inherited, runs: RunCache::default() };
     let chunks = (0..3).map(ChunkIndex).collect();
     let (run, stage, generation) = (run.id, "s".to_owned(), Generation(0));
     (world, worker, Assignment { run, stage, generation, chunks, failed_tries: 0 })

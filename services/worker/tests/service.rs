@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use fanfold_domain::{
     ByteRange, Chunk, ChunkIndex, Generation, Grouping, LineEnd, ObjectName, Plan, Run, RunState, key,
@@ -13,7 +13,10 @@ use fanfold_lifecycle::RunCache;
 use fanfold_ports::{
     Fault, Ledger, Objects, Ports, Queue,
     contract::sample_run,
-    memory::{Faults, Invocation, MEMORY_EPOCH, MemoryWorld, QueuedMessage, Rates},
+    memory::{
+        Faults, Invocation, MEMORY_EPOCH, MemoryClock, MemoryWeb, MemoryWorld, QueuedMessage, Rates, Reply,
+    },
+    web::Request,
 };
 use fanfold_worker::Worker;
 
@@ -48,7 +51,8 @@ async fn world(faults: Faults, source: &'static str, ends: &[u64]) -> (MemoryWor
 }
 
 fn worker(ports: Ports) -> Worker {
-    Worker { ports, work_bucket: "work".into(), inherited: BTreeMap::new(), runs: RunCache::default() }
+    let web = Arc::new(MemoryWeb::nobody(MemoryClock::seeded(0)));
+    Worker { ports, web, work_bucket: "work".into(), inherited: BTreeMap::new(), runs: RunCache::default() }
 }
 
 fn message(run: &Run, chunk: u32, failed_tries: u32) -> String {
@@ -228,4 +232,57 @@ async fn an_attempt_that_outlasts_its_function_is_a_failed_try_that_names_both_t
     {
         assert!(failure.reason.contains(part), "{}", failure.reason);
     }
+}
+
+/// Makes it a run that asks a third party, and the worker one that knows it.
+async fn asking(
+    world: &MemoryWorld,
+    run: &mut Run,
+    stage: &str,
+    script: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
+) -> (Worker, MemoryWeb) {
+    let with =
+        "url: 'http://third.example/', body: '{previous}{record}', headers: {content-type: text/plain}";
+    let stage = format!("process: http, order: sequential, {stage} with: {{{with}, attempts: 1}}");
+    run.pipeline = Pipeline::parse(&PIPELINE.replace("process: copy", &stage)).unwrap();
+    world.ledger.save_run(run).await.unwrap();
+    let web = MemoryWeb::new(world.clock.clone(), script);
+    (Worker { web: Arc::new(web.clone()), ..worker(world.calm_ports()) }, web)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sequential_stage_goes_on_where_the_chunk_before_ended() {
+    let (world, mut run) = world(Faults::none(), "a\nb\nc\n", &[2, 4, 6]).await;
+    let echo = |request: &Request, _| Reply::ok(request.body.clone());
+    let (worker, web) = asking(&world, &mut run, "rate: 1/s,", echo).await;
+    // The second is told of twice, and asks once.
+    for chunk in [0, 1, 1, 2] {
+        worker.handle(&message(&run, chunk, 0), None).await.unwrap();
+    }
+    for (chunk, line) in [(0, "a\n"), (1, "ab\n"), (2, "abc\n")] {
+        assert_eq!(world.objects.contents(&part(&run, chunk)).unwrap(), line);
+    }
+    let at: Vec<u64> = web.requests().iter().map(|(at, _)| at.ms_since(MEMORY_EPOCH)).collect();
+    assert!(at.len() == 3 && at.windows(2).all(|pair| pair[1] - pair[0] >= 1_000), "{at:?}");
+    assert_eq!(ends(&world).len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_third_party_that_is_away_is_asked_again_later_and_fails_what_follows_in_the_end() {
+    let (world, mut run) = world(Faults::none(), "a\nb\n", &[2, 4]).await;
+    let (worker, web) = asking(&world, &mut run, "", |_, _| Reply::status(503)).await;
+    worker.handle(&message(&run, 0, 0), None).await.unwrap();
+    let again = world.queues.drain(Queue::Chunks);
+    assert!((4..=8).contains(&again[0].delay_s), "{again:?}");
+    worker.handle(&again[0].body, None).await.unwrap();
+    worker.handle(&message(&run, 1, 0), None).await.unwrap();
+    let ended = ends(&world);
+    let [ChunkEnd::Failed(first), ChunkEnd::Failed(second)] = &ended[..] else { panic!("{ended:?}") };
+    assert!(
+        first.reason.contains("was answered 503") && first.reason.ends_with("(after 2 tries)"),
+        "{}",
+        first.reason
+    );
+    assert_eq!(second.reason, "chunk 0, which it follows in a sequential stage, has no part: it failed");
+    assert_eq!(web.requests().len(), 2);
 }

@@ -49,6 +49,7 @@ pub struct Aws {
     sdk: SdkConfig,
     whole_checksum: bool,
     region: Option<String>,
+    is_stand_in: bool,
 }
 
 impl Aws {
@@ -73,6 +74,7 @@ impl Aws {
             sqs: aws_sdk_sqs::Client::new(&within(&sdk, SQS_TIMES)),
             whole_checksum: settings.whole_checksum,
             region: sdk.region().map(ToString::to_string),
+            is_stand_in: sdk.endpoint_url().is_some(),
             sdk,
         }
     }
@@ -80,6 +82,11 @@ impl Aws {
     /// The region that all of it is in, where the SDK has found one.
     pub fn region(&self) -> Option<String> {
         self.region.clone()
+    }
+
+    /// Whether all of it is not at AWS but at one endpoint that stands in for it.
+    pub fn is_stand_in(&self) -> bool {
+        self.is_stand_in
     }
 
     /// Objects on S3.
@@ -114,9 +121,11 @@ impl Aws {
 
     /// All ports, but for a bus of events: a function that announces has [`Aws::events`] in its place.
     pub fn ports(&self, table: impl Into<String>, urls: QueueUrls) -> Ports {
+        let ledger = Arc::new(self.ledger(table));
         Ports {
             objects: Arc::new(self.objects()),
-            ledger: Arc::new(self.ledger(table)),
+            ledger: ledger.clone(),
+            pacer: ledger,
             queues: Arc::new(self.queues(urls)),
             events: Arc::new(self.events(None)),
             tables: Arc::new(self.tables()),

@@ -54,6 +54,14 @@ mod fleet_contract {
     fanfold_ports::fleet_contract!(instance);
 }
 
+mod pacer_contract {
+    async fn instance() -> fanfold_ports::contract::PacerUnderTest {
+        super::table::pacer_under_test(&super::local().await).await
+    }
+
+    fanfold_ports::pacer_contract!(instance);
+}
+
 mod queues_contract {
     async fn instance() -> fanfold_ports::contract::QueuesUnderTest {
         super::queues::under_test(&super::local().await).await

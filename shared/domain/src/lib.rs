@@ -4,6 +4,7 @@
 //! none of our other crates, so that everything it decides is decided the same in a test, in a Lambda, in a
 //! pod and on a laptop.
 
+pub mod address;
 pub mod announcement;
 pub mod assembly;
 pub mod cluster;
@@ -17,9 +18,11 @@ pub mod message;
 pub mod object;
 pub mod outage;
 pub mod ownership;
+pub mod pace;
 pub mod pipeline;
 pub mod placement;
 pub mod range;
+pub mod rate;
 pub mod run;
 pub mod scan;
 pub mod stamp;
@@ -33,7 +36,9 @@ pub use manifest::Chunk;
 pub use object::{ObjectName, SourcePin};
 pub use outage::Outage;
 pub use ownership::{Newest, Ownership, Taking};
+pub use pace::Pace;
 pub use range::ByteRange;
+pub use rate::{Destination, Rate};
 pub use run::{Cleaning, LineEnd, Plan, Run, RunState, Timestamp};
 pub use scan::{PLAN, SCAN, Scan};
 pub use stamp::{Stamp, Standing};

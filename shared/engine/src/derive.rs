@@ -30,8 +30,13 @@ pub struct IdDeriver {
 impl IdDeriver {
     /// The deriver of `pipeline`'s ids for records of `source`.
     pub fn new(pipeline: &str, source: &SourcePin) -> Self {
+        Self::of_records(pipeline, &source.derivation_prefix())
+    }
+
+    /// The deriver of `pipeline`'s ids for records that `prefix` and their offset name.
+    pub fn of_records(pipeline: &str, prefix: &str) -> Self {
         let namespace = v5(Sha1::new().chain_update(FANFOLD).chain_update(pipeline).finalize().into());
-        let prefix = [namespace.as_bytes(), source.derivation_prefix().as_bytes()].concat();
+        let prefix = [namespace.as_bytes(), prefix.as_bytes()].concat();
         let (blocks, rest) = prefix.as_chunks::<BLOCK>();
         let mut state = START;
         compress(&mut state, blocks);

@@ -18,5 +18,6 @@ pub mod part;
 pub mod plan;
 pub mod processor;
 pub mod publish;
+pub mod turns;
 
 pub use derive::IdDeriver;

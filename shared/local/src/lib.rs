@@ -7,9 +7,11 @@ mod clock;
 mod extent;
 mod file;
 mod objects;
+mod pacer;
 mod reading;
 mod uploads;
 
 pub use clock::LocalClock;
 pub use file::{check_output, followed};
 pub use objects::{LocalObjects, Places};
+pub use pacer::LocalPacer;

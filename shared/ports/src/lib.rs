@@ -13,9 +13,11 @@ pub mod events;
 pub mod fleet;
 pub mod ledger;
 pub mod objects;
+pub mod pacer;
 pub mod queues;
 pub mod schedules;
 pub mod tables;
+pub mod web;
 
 #[cfg(feature = "testing")]
 pub mod contract;
@@ -31,9 +33,11 @@ pub use events::Events;
 pub use fleet::{Fleet, KubePorts};
 pub use ledger::Ledger;
 pub use objects::Objects;
+pub use pacer::Pacer;
 pub use queues::{Queue, Queues};
 pub use schedules::Schedules;
 pub use tables::Tables;
+pub use web::Web;
 
 /// All that a handler may use of the world.
 #[derive(Clone)]
@@ -48,6 +52,8 @@ pub struct Ports {
     pub events: Arc<dyn Events>,
     /// The users' tables.
     pub tables: Arc<dyn Tables>,
+    /// How often third parties are asked.
+    pub pacer: Arc<dyn Pacer>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
 }

@@ -11,12 +11,13 @@ use fanfold_domain::{Event, Timestamp, announcement::SOURCE};
 use fanfold_ports::{
     Ports, Queue,
     contract::{
-        EventsUnderTest, FleetUnderTest, LedgerUnderTest, Looker, ObjectsUnderTest, QueuesUnderTest,
-        Receiver, SchedulesUnderTest, Watcher,
+        EventsUnderTest, FleetUnderTest, LedgerUnderTest, Looker, ObjectsUnderTest, PacerUnderTest,
+        QueuesUnderTest, Receiver, SchedulesUnderTest, Watcher, WebUnderTest,
+        web::{Said, reply},
     },
     memory::{
         Faults, Faulty, Invocation, MemoryClock, MemoryEvents, MemoryObjects, MemoryQueues, MemorySchedules,
-        MemoryWorld, Rates,
+        MemoryWeb, MemoryWorld, Rates, Reply,
     },
 };
 use serde_json::{Value, json};
@@ -90,6 +91,10 @@ fn ledger_of(ports: Ports) -> LedgerUnderTest {
     LedgerUnderTest { ledger: ports.ledger, unique: "test".to_owned() }
 }
 
+fn pacer_of(ports: Ports) -> PacerUnderTest {
+    PacerUnderTest { pacer: ports.pacer, unique: "test".to_owned() }
+}
+
 fn queues_of(ports: Ports, world: &MemoryWorld) -> QueuesUnderTest {
     tokio::time::pause(); // a delay takes no time
     QueuesUnderTest { queues: ports.queues, receiver: Arc::new(Driver(world.queues.clone())) }
@@ -126,12 +131,30 @@ mod bare {
         FleetUnderTest { fleet: world(Faults::none()).fleet, unique: "test".to_owned() }
     }
 
+    async fn pacer() -> PacerUnderTest {
+        pacer_of(world(Faults::none()).calm_ports())
+    }
+
+    async fn web() -> WebUnderTest {
+        let web = MemoryWeb::new(MemoryClock::seeded(0), |request, _| {
+            if request.url.starts_with("http://nobody/") {
+                return Reply::Nobody;
+            }
+            let Some(Said { status, header, body }) = reply(request) else { return Reply::Breaks };
+            let retry_after = header.filter(|(name, _)| *name == "retry-after");
+            Reply::Answer { status, body, retry_after: retry_after.map(|(_, value)| value), after_ms: 0 }
+        });
+        WebUnderTest { web: Arc::new(web), at: "http://there".to_owned(), nobody: "http://nobody".to_owned() }
+    }
+
     fanfold_ports::objects_contract!(objects);
     fanfold_ports::ledger_contract!(ledger);
     fanfold_ports::queues_contract!(queues);
     fanfold_ports::events_contract!(events);
     fanfold_ports::schedules_contract!(schedules);
     fanfold_ports::fleet_contract!(fleet);
+    fanfold_ports::pacer_contract!(pacer);
+    fanfold_ports::web_contract!(web);
 }
 
 mod interleaved {
@@ -170,8 +193,13 @@ mod interleaved {
         FleetUnderTest { fleet: Arc::new(fleet), unique: "test".to_owned() }
     }
 
+    async fn pacer() -> PacerUnderTest {
+        pacer_of(shuffled().1)
+    }
+
     fanfold_ports::queues_contract!(queues);
     fanfold_ports::fleet_contract!(fleet);
+    fanfold_ports::pacer_contract!(pacer);
 }
 
 mod lagging {

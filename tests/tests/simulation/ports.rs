@@ -56,7 +56,8 @@ pub(crate) fn ports(
         ledger: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         queues: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         events: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
-        tables: Arc::new(Faulty::new(watched, world.faults.clone(), invocation)),
+        tables: Arc::new(Faulty::new(watched, world.faults.clone(), invocation.clone())),
+        pacer: Arc::new(Faulty::new(world.pacer.clone(), world.faults.clone(), invocation)),
         clock: Arc::new(world.clock.clone()),
     };
     (ports, kube)

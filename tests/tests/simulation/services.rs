@@ -10,7 +10,10 @@ use fanfold_engine::plan::ScanLimits;
 use fanfold_launcher::{Launcher, spec::Surroundings};
 use fanfold_lifecycle::RunCache;
 use fanfold_merger::Merger;
-use fanfold_ports::{KubePorts, Ports, memory::Invocation};
+use fanfold_ports::{
+    KubePorts, Ports, Web,
+    memory::{Invocation, MemoryClock, MemoryWeb},
+};
 use fanfold_splitter::Splitter;
 use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper, Watcher};
 use fanfold_tracker::Tracker;
@@ -95,6 +98,7 @@ impl Fleet {
                 let runs = self.workers.take();
                 let worker = Worker {
                     ports,
+                    web: nobody(),
                     work_bucket: WORK.to_owned(),
                     inherited: std::collections::BTreeMap::new(),
                     runs,
@@ -169,6 +173,7 @@ pub(crate) async fn run_pod(
 ) -> Option<u8> {
     let worker = Worker {
         ports,
+        web: nobody(),
         work_bucket: WORK.to_owned(),
         inherited: std::collections::BTreeMap::new(),
         runs: RunCache::default(),
@@ -206,4 +211,9 @@ async fn or_crash(invocation: &Invocation, work: impl Future<Output = Fared>) ->
 
 fn one<E: std::fmt::Display>(result: Result<(), E>) -> Fared {
     vec![result.map_err(|error| error.to_string())]
+}
+
+/// No third party: the simulation's pipelines ask none.
+fn nobody() -> Arc<dyn Web> {
+    Arc::new(MemoryWeb::nobody(MemoryClock::seeded(0)))
 }

@@ -127,6 +127,7 @@ pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
         name: "alone",
         inherited: &BTreeMap::new(),
         tables: Some(&tables),
+        outside: None,
     };
     let sums = attempt.run().await.expect("nothing fails");
     let read = |key| objects.others.contents(&ObjectName::new(WORK, key)).unwrap_or_default();

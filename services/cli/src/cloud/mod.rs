@@ -5,6 +5,7 @@ mod clusters;
 mod connect;
 mod pipelines;
 mod progress;
+mod rate;
 mod show;
 mod start;
 mod upload;
@@ -16,7 +17,8 @@ use fanfold_ports::ledger::Freshness;
 use crate::{
     Failed,
     arguments::{
-        ClustersCommand, PipelinesCommand, RunsArguments, ShowArguments, StartArguments, WatchArguments,
+        ClustersCommand, PipelinesCommand, RateArguments, RunsArguments, ShowArguments, StartArguments,
+        WatchArguments,
     },
 };
 
@@ -50,6 +52,11 @@ pub(crate) fn pipelines(command: &PipelinesCommand) -> Result<(), Failed> {
 /// Applies, lists or drains clusters.
 pub(crate) fn clusters(command: &ClustersCommand) -> Result<(), Failed> {
     Stack::with(async |stack| clusters::run(stack, command).await)
+}
+
+/// Shows or changes a destination's rate.
+pub(crate) fn rate(arguments: &RateArguments) -> Result<(), Failed> {
+    Stack::with(async |stack| rate::run(stack, arguments).await)
 }
 
 fn parse(id: &str) -> Result<RunId, Failed> {

@@ -2,7 +2,7 @@
 
 use fanfold_domain::pipeline::{Schedule, Times};
 
-use super::{Stack, apply};
+use super::{Stack, apply, rate};
 use crate::{Failed, arguments::PipelinesCommand, local::setup::read_pipeline, say};
 
 pub(super) async fn run(stack: &Stack, command: &PipelinesCommand) -> Result<(), Failed> {
@@ -15,6 +15,7 @@ pub(super) async fn run(stack: &Stack, command: &PipelinesCommand) -> Result<(),
                 let version = apply::apply(stack, &pipeline).await?;
                 let schedule = pipeline.schedule.as_ref().map_or_else(String::new, told);
                 say::line(&format!("{} is at version {version}{schedule}", pipeline.name))?;
+                rate::tell_others(stack, &pipeline).await?;
             }
             Ok(())
         }

@@ -11,7 +11,7 @@ use fanfold_domain::{
     ChunkIndex, GroupCount, GroupIndex, Grouping, Mark, ObjectName, PLAN, Plan, RootCount, Run, SourcePin,
     Sums,
     message::Failure,
-    pipeline::{Format, Split},
+    pipeline::{Format, Order, Split, Stage},
 };
 use fanfold_engine::{
     fold::Fold,
@@ -146,7 +146,9 @@ impl Driver {
         let (sender, mut ends) = mpsc::channel(threads * 2);
         let work = Work::new(self.objects.clone(), self.run.clone(), plan.clone(), stage.clone(), tasks);
         let work = Arc::new(work);
-        for _ in 0..threads {
+        // In a sequential stage a chunk begins when the one before it has ended.
+        let at_once = if stage.order == Order::Sequential { 1 } else { threads };
+        for _ in 0..at_once {
             tokio::spawn(work.clone().do_chunks(sender.clone()));
         }
         drop(sender);
@@ -197,19 +199,20 @@ impl Driver {
         if count.ended() == grouping.size_of(group) {
             let fold = Fold { objects, run, plan, stage, grouping, work_bucket: WORK, group, count };
             let sums = fold.run().await?;
-            self.forget_parts(&stage.name, count);
+            self.forget_parts(stage, count);
             counted.root.mark(group, sums);
         }
         Ok(())
     }
 
-    /// Forgets the parts of a folded group of the last stage, unless a report of bad records would ask for them.
-    fn forget_parts(&self, stage: &str, count: &GroupCount) {
-        let is_read = stage != self.run.last_stage().name;
+    /// Forgets the parts of a folded group of the last stage, unless a report of bad records would ask for them, or the
+    /// chunk that follows the group.
+    fn forget_parts(&self, stage: &Stage, count: &GroupCount) {
+        let is_read = stage.name != self.run.last_stage().name || stage.order == Order::Sequential;
         if is_read || count.sums.bad_records > 0 || !count.failed.is_empty() {
             return;
         }
-        let keys = self.run.keys(stage);
+        let keys = self.run.keys(&stage.name);
         for chunk in &count.done {
             self.objects.forget(&ObjectName::new(WORK, keys.part(*chunk)));
         }

@@ -11,10 +11,11 @@ use std::{
 use fanfold_domain::{Chunk, ChunkIndex, PLAN, Plan, Run, Sums, message::Failure, pipeline::Stage};
 use fanfold_engine::{
     chunk::{Attempt, ChunkError, Input},
-    processor::Inherited,
+    processor::{Inherited, Outside},
 };
-use fanfold_local::{LocalClock, LocalObjects};
+use fanfold_local::{LocalClock, LocalObjects, LocalPacer};
 use fanfold_ports::{Clock, objects::UploadError};
+use fanfold_web::{Reach, WebClient};
 use tokio::sync::mpsc;
 
 use super::drive::WORK;
@@ -60,6 +61,7 @@ pub(super) struct Work {
     tasks: Vec<Task>,
     next: AtomicUsize,
     inherited: Inherited,
+    outside: Outside,
 }
 
 impl Work {
@@ -71,7 +73,12 @@ impl Work {
         tasks: Vec<Task>,
     ) -> Self {
         let inherited = std::env::vars_os().filter_map(utf8).collect();
-        Self { objects, run, plan, stage, tasks, next: AtomicUsize::new(0), inherited }
+        let outside = Outside {
+            web: Arc::new(WebClient::new(Reach::Anywhere)),
+            pacer: Arc::new(LocalPacer::default()),
+            clock: Arc::new(LocalClock),
+        };
+        Self { objects, run, plan, stage, tasks, next: AtomicUsize::new(0), inherited, outside }
     }
 
     /// Where a chunk is, for a person.
@@ -114,6 +121,7 @@ impl Work {
                 name: &name,
                 inherited: &self.inherited,
                 tables: None,
+                outside: Some(&self.outside),
             };
             match attempt.run().await {
                 Ok(sums) => return End::Done(sums),

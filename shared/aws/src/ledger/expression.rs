@@ -35,6 +35,20 @@ impl Update {
         self
     }
 
+    /// Makes it a condition that an attribute compares so with a value: `=`, `<`, `>=` and the like.
+    pub(super) fn only_if(mut self, attribute: &'static str, compares: &str, value: AttributeValue) -> Self {
+        let term = format!("{} {compares} {}", self.name(attribute), self.value(value));
+        self.condition.push(term);
+        self
+    }
+
+    /// Makes it a condition that there is no such attribute: of the key's, that there is no such item.
+    pub(super) fn only_if_absent(mut self, attribute: &'static str) -> Self {
+        let term = format!("attribute_not_exists({})", self.name(attribute));
+        self.condition.push(term);
+        self
+    }
+
     /// Makes it a condition that none of the sets contains any of the numbers: written as one `NOT` of `OR`s,
     /// since DynamoDB takes 300 operators and functions, and each further `NOT` counts.
     pub(super) fn unless_contained(mut self, attributes: &[&'static str], numbers: &[u32]) -> Self {
@@ -104,6 +118,19 @@ mod tests {
         assert_eq!(names["#failed"], "failed");
         assert_eq!((names.len(), values.len()), (4, 5));
         assert_eq!(values[":v4"], number(2));
+    }
+
+    #[test]
+    fn conditions_are_all_to_hold() {
+        let update = Update::default()
+            .add("next_us", number(5))
+            .only_if("next_us", ">=", number(1))
+            .only_if("next_us", "<=", number(9))
+            .only_if_absent("pk");
+        assert_eq!(
+            update.condition().unwrap(),
+            "#next_us >= :v1 AND #next_us <= :v2 AND attribute_not_exists(#pk)"
+        );
     }
 
     #[test]

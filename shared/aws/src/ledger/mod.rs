@@ -10,6 +10,7 @@
 //! | pipeline | `pipeline` | its name | `pipeline` |
 //! | cluster | `cluster` | its name | `fleet` |
 //! | outage of a cluster | `outage` | its name | `fleet` |
+//! | cursor of a destination | `pace#{destination}` | `pace` | `pace` |
 //! | launch | `launches#{run}#{stage}#{generation}` | the launch's index, four digits | `fleet` |
 //!
 //! What is written often has a partition of its own: a partition takes 1,000 write units a second. The
@@ -27,6 +28,7 @@ mod group;
 mod item;
 mod lifetime;
 mod ownership;
+mod pace;
 mod pipeline;
 mod root;
 mod run;

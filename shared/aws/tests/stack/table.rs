@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use fanfold_aws::DynamoLedger;
-use fanfold_ports::contract::{FleetUnderTest, LedgerUnderTest};
+use fanfold_ports::contract::{FleetUnderTest, LedgerUnderTest, PacerUnderTest};
 use tokio::sync::OnceCell;
 
 use crate::stack::{Stack, unique};
@@ -18,6 +18,10 @@ pub(crate) async fn under_test(stack: &Stack) -> LedgerUnderTest {
 
 pub(crate) async fn fleet_under_test(stack: &Stack) -> FleetUnderTest {
     FleetUnderTest { fleet: Arc::new(ledger(stack).await), unique: unique() }
+}
+
+pub(crate) async fn pacer_under_test(stack: &Stack) -> PacerUnderTest {
+    PacerUnderTest { pacer: Arc::new(ledger(stack).await), unique: unique() }
 }
 
 async fn ledger(stack: &Stack) -> DynamoLedger {

@@ -21,12 +21,15 @@
 
 mod cleanup;
 mod eks;
+mod http;
 mod id_range;
 mod merge;
 mod notify;
 mod on_error;
 mod plan_step;
 mod process;
+mod rate;
+mod request;
 mod schedule;
 mod select;
 mod source;
@@ -55,12 +58,15 @@ use crate::{
 
 pub use cleanup::{Cleanup, CleanupOn};
 pub use eks::{Eks, RunOn, Toleration};
+pub use http::{AnswerLine, BodyKind, Http, Method};
 pub use id_range::{IdRange, lines_bytes};
 pub use merge::{Merge, MergeHeader};
 pub use notify::Notify;
 pub use on_error::{OnError, SourceChanged, Tolerance};
 pub use plan_step::PlanStep;
 pub use process::{Credentials, Process};
+pub use rate::{Order, RateLimit};
+pub use request::{InvalidTemplate, Piece, Placeholder, RequestTemplate};
 pub use schedule::{Cron, Rate, RateUnit, Schedule, Times, UTC};
 pub use select::select;
 pub use source::{Encoding, Format, Source};
@@ -210,6 +216,9 @@ impl Pipeline {
                 Stage::decode_all(node, m, source.as_ref())
             })
         });
+        for (i, stage) in stages.iter().flatten().enumerate() {
+            rate::check_split(stage, &format!("stages[{i}]"), split, mistakes);
+        }
         let merge = Merge::decode(&fields.section("merge"), mistakes, source.as_ref(), stages.as_deref());
         let on_error = fields.optional("on_error", OnError::DEFAULT, mistakes, OnError::decode);
         let schedule = fields.optional("schedule", None, mistakes, |node, m| {

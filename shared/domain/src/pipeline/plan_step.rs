@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::eks::RunOn;
 use super::process::{Credentials, Process, arguments};
+use super::rate::Order;
 use super::stage::{Retry, Stage};
 use crate::{
     PLAN,
@@ -55,6 +56,8 @@ impl PlanStep {
                 credentials: self.credentials,
             },
             run_on: RunOn::Lambda,
+            order: Order::Parallel,
+            rate: None,
             max_concurrency: 1,
             timeout_ms: self.timeout_ms,
             retry: Retry::DEFAULT,

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::http::Http;
 use crate::document::Mistakes;
 use crate::document::decode::{Fields, Node, Schema, list, text_that, word};
 
@@ -20,6 +21,8 @@ pub enum Process {
     Copy,
     /// Writes a line `offset,length,fields` for each record, which makes boundaries visible.
     Index,
+    /// Asks a third party, and writes a line for each answer.
+    Http(Box<Http>),
     /// Runs a program that reads records on stdin and writes the part to stdout.
     Command {
         /// The program and its arguments: at least one, none empty, none with a NUL.
@@ -45,6 +48,7 @@ enum Builtin {
     Orders,
     Copy,
     Index,
+    Http,
 }
 
 impl Process {
@@ -69,6 +73,7 @@ impl Process {
             Self::Orders { table: None } => vec![("process", json!("orders"))],
             Self::Copy => vec![("process", json!("copy"))],
             Self::Index => vec![("process", json!("index"))],
+            Self::Http(http) => vec![("process", json!("http")), ("with", http.to_document())],
             Self::Command { argv, header_on_stdin, credentials } => vec![
                 ("command", json!(argv)),
                 ("header", json!(if *header_on_stdin { "stdin" } else { "none" })),
@@ -92,13 +97,19 @@ impl Credentials {
 
 fn decode_builtin(node: &Node<'_>, stage: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Process> {
     stage.refuse_all(OF_COMMANDS, "nothing: only a command has it", mistakes);
-    let names = [("orders", Builtin::Orders), ("copy", Builtin::Copy), ("index", Builtin::Index)];
-    let builtin = word(node, mistakes, &names, &["resize", "http"])?;
+    let names = [
+        ("orders", Builtin::Orders),
+        ("copy", Builtin::Copy),
+        ("index", Builtin::Index),
+        ("http", Builtin::Http),
+    ];
+    let builtin = word(node, mistakes, &names, &["resize"])?;
     let options = stage.section("with");
     match builtin {
         Builtin::Orders => decode_orders(&options, mistakes),
         Builtin::Copy => no_options(&options, mistakes, Process::Copy),
         Builtin::Index => no_options(&options, mistakes, Process::Index),
+        Builtin::Http => Http::decode(&options, mistakes).map(|http| Process::Http(Box::new(http))),
     }
 }
 

@@ -6,11 +6,13 @@ use serde_json::{Map, Value as Json, json};
 
 use super::eks::RunOn;
 use super::process::Process;
+use super::rate::{ORDERS, Order, RateLimit};
 use super::source::{Format, Source};
 use super::upstream::Upstream;
 use crate::document::Mistakes;
-use crate::document::decode::{Fields, Node, Schema, list, quantity, text_that, whole};
+use crate::document::decode::{Fields, Node, Schema, list, quantity, text_that, whole, word};
 use crate::document::quantity::{DAY, DURATION, MINUTE, SECOND};
+use crate::document::value::Value;
 
 const SCHEMA: Schema = Schema {
     built: &[
@@ -22,6 +24,8 @@ const SCHEMA: Schema = Schema {
         "header",
         "credentials",
         "with",
+        "order",
+        "rate",
         "max_concurrency",
         "timeout",
         "retry",
@@ -31,12 +35,14 @@ const SCHEMA: Schema = Schema {
         "depends",
         "aggregate",
     ],
-    not_yet: &["order", "rate", "idempotent"],
+    not_yet: &["idempotent"],
 };
 const RETRY_SCHEMA: Schema = Schema { built: &["attempts", "backoff"], not_yet: &[] };
 
 /// At least 2, as SQS wants of a mapping's maximum concurrency.
 const MAX_CONCURRENCY: RangeInclusive<u32> = 2..=10_000;
+/// What a stage without `max_concurrency` has.
+const DEFAULT_WINDOW: u32 = 200;
 /// A Lambda ends at 15 minutes; the rest is for the part, the completion and the next try's message.
 const LAMBDA_TIMEOUT_MS: RangeInclusive<u64> = SECOND..=14 * MINUTE + 30 * SECOND;
 const POD_TIMEOUT_MS: RangeInclusive<u64> = SECOND..=DAY;
@@ -58,6 +64,10 @@ pub struct Stage {
     pub process: Process,
     /// Where attempts are made.
     pub run_on: RunOn,
+    /// Whether chunks may be worked on at once.
+    pub order: Order,
+    /// How often the destination is asked; none means as often as the chunks do.
+    pub rate: Option<RateLimit>,
     /// How many chunks may be outstanding at once: the stage's window, or how many pods it has.
     pub max_concurrency: u32,
     /// How long an attempt may take, in milliseconds.
@@ -136,8 +146,27 @@ impl Stage {
         }
         let upstream = Upstream::decode(&fields, before, mistakes);
         let run_on = RunOn::decode(&fields, process.as_ref(), mistakes);
+        let order =
+            fields.optional("order", Order::Parallel, mistakes, |node, m| word(node, m, &ORDERS, &[]));
+        let rate = fields.optional("rate", None, mistakes, |node, m| RateLimit::decode(node, m).map(Some));
+        let (default, allowed) = match (order, &rate) {
+            (Order::Sequential, _) => (1, 1..=1),
+            (Order::Parallel, Some(rate)) => (rate.chunks_at_once(), MAX_CONCURRENCY),
+            (Order::Parallel, None) => (DEFAULT_WINDOW, MAX_CONCURRENCY),
+        };
         let max_concurrency =
-            fields.optional("max_concurrency", 200, mistakes, |node, m| whole(node, m, &MAX_CONCURRENCY));
+            fields.optional("max_concurrency", default, mistakes, |node, m| whole(node, m, &allowed));
+        let process = process.map(|process| match process {
+            // One after another, unless a document says otherwise, which is refused below.
+            Process::Http(mut http) if order == Order::Sequential && !names_at_once(&fields) => {
+                http.at_once = 1;
+                Process::Http(http)
+            }
+            process => process,
+        });
+        if let Some(process) = &process {
+            check_order(process, order, rate.is_some(), &run_on, &fields, mistakes);
+        }
         let timeout_range = match run_on {
             RunOn::Lambda => LAMBDA_TIMEOUT_MS,
             RunOn::Eks(_) => POD_TIMEOUT_MS,
@@ -146,7 +175,27 @@ impl Stage {
             quantity(node, m, &DURATION, &timeout_range)
         });
         let retry = fields.optional("retry", Retry::DEFAULT, mistakes, Retry::decode);
-        Some(Self { name: name?, upstream, process: process?, run_on, max_concurrency, timeout_ms, retry })
+        Some(Self {
+            name: name?,
+            upstream,
+            process: process?,
+            run_on,
+            order,
+            rate,
+            max_concurrency,
+            timeout_ms,
+            retry,
+        })
+    }
+
+    /// How many chunks of a scan of its source may be outstanding at once: a stage that is held back by its order or a
+    /// rate holds back no scan.
+    pub fn scan_window(&self) -> u32 {
+        if self.order == Order::Sequential || self.rate.is_some() {
+            DEFAULT_WINDOW
+        } else {
+            self.max_concurrency
+        }
     }
 
     /// `all` are the stages of the pipeline.
@@ -158,6 +207,10 @@ impl Stage {
         }
         self.run_on.write(&mut stage);
         self.process.write(&mut stage);
+        stage.insert("order".into(), json!(self.order.name()));
+        if let Some(rate) = &self.rate {
+            stage.insert("rate".into(), rate.to_document());
+        }
         stage.insert("max_concurrency".into(), json!(self.max_concurrency));
         stage.insert("timeout".into(), json!(DURATION.format(self.timeout_ms)));
         let backoff = DURATION.format(self.retry.backoff_ms);
@@ -182,6 +235,7 @@ fn check_source(process: &Process, source: &Source, stage: &Fields<'_>, mistakes
             let found = "orders on a source that is not csv";
             mistakes.add(stage.path_of("process"), found, "orders with `source.format: csv`");
         }
+        Process::Http(http) => http.check_source(source, &stage.path_of("with"), mistakes),
         Process::Command { header_on_stdin: true, .. } if !source.has_header() => {
             let found = "stdin on a source without a header";
             mistakes.add(stage.path_of("header"), found, "none, or stdin with `source.header: true`");
@@ -201,6 +255,42 @@ fn check_parts(process: &Process, stage: &Fields<'_>, mistakes: &mut Mistakes) {
             let found = "stdin in a stage that reads the parts of another, which have no header";
             mistakes.add(stage.path_of("header"), found, "none");
         }
+        Process::Http(http) => http.check_parts(&stage.path_of("with"), mistakes),
         _ => {}
     }
+}
+
+/// Compares what is done with the order it is done in.
+fn check_order(
+    process: &Process,
+    order: Order,
+    has_rate: bool,
+    run_on: &RunOn,
+    stage: &Fields<'_>,
+    mistakes: &mut Mistakes,
+) {
+    let is_sequential = order == Order::Sequential;
+    if has_rate && !matches!(process, Process::Http(_)) {
+        mistakes.add(stage.path_of("rate"), "a rate of another process", "a rate of `process: http`");
+    }
+    if is_sequential && matches!(run_on, RunOn::Eks(_)) {
+        mistakes.add(
+            stage.path_of("order"),
+            "sequential with `run_on: eks`",
+            "sequential with `run_on: lambda`",
+        );
+    }
+    let Process::Http(http) = process else { return };
+    if is_sequential && http.at_once > 1 {
+        let path = format!("{}.at_once", stage.path_of("with"));
+        mistakes.add(path, format!("{} with `order: sequential`", http.at_once), "1");
+    }
+    if !is_sequential && http.needs_previous() {
+        mistakes.add(stage.path_of("order"), "{previous} in a stage without order", "sequential");
+    }
+}
+
+/// Whether the options of the process say how many requests there are at once.
+fn names_at_once(stage: &Fields<'_>) -> bool {
+    matches!(stage.section("with").value, Value::Map(fields) if fields.iter().any(|(name, _)| name == "at_once"))
 }

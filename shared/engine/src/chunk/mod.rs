@@ -2,6 +2,7 @@
 
 mod input;
 mod pass;
+mod previous;
 mod statistics;
 mod verdicts;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use fanfold_domain::{
     ByteRange, ChunkIndex, LineEnd, ObjectName, Plan, Run, SourcePin, Sums,
     message::Failure,
-    pipeline::{Process, Stage},
+    pipeline::{Format, Process, Stage},
 };
 use fanfold_ports::{
     Fault, Objects, PortError, Tables,
@@ -25,7 +26,7 @@ use crate::{
     bad::BadRecords,
     dialect,
     part::PartWriter,
-    processor::{self, Context, Inherited, ProcessError},
+    processor::{self, Context, Inherited, Outside, ProcessError},
 };
 
 pub use input::Input;
@@ -63,6 +64,8 @@ pub struct Attempt<'a> {
     pub inherited: &'a Inherited,
     /// Where a processor writes rows that its options ask for; none writes none.
     pub tables: Option<&'a Arc<dyn Tables>>,
+    /// How a processor asks third parties; none asks nobody.
+    pub outside: Option<&'a Outside>,
 }
 
 /// Why an attempt gave no part.
@@ -149,6 +152,7 @@ impl Attempt<'_> {
     }
 
     async fn make(&self) -> Result<Made<'_>, ChunkError> {
+        let previous = self.previous().await?;
         if self.may_be_copied()
             && let Some((source, range)) = self.input.source_range()
             && let Some(made) = self.copy(source, range).await?
@@ -156,7 +160,7 @@ impl Attempt<'_> {
             return Ok(made);
         }
         let header = self.header().await?;
-        let processor = processor::start(&self.context(header.as_deref()))?;
+        let processor = processor::start(&self.context(header.as_deref(), previous.as_deref()))?;
         let (Pass { part, mut bad, records, .. }, verdicts) = Pass::new(self, processor).run().await?;
         if !verdicts.is_empty() {
             // Their places take a second pass, which lists all bad records anew, in order.
@@ -217,20 +221,34 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    fn context<'b>(&'b self, header: Option<&'b [u8]>) -> Context<'b> {
+    fn context<'b>(&'b self, header: Option<&'b [u8]>, previous: Option<&'b str>) -> Context<'b> {
         Context {
             run: self.run,
             stage: self.stage,
             dialect: self.dialect(),
             header,
             line_end: if self.is_first() { self.plan.line_end } else { LineEnd::Lf },
+            identity: self.identity(),
             offset: self.input.offset,
             chunk: self.chunk.0,
             attempt: self.name,
             timeout_ms: self.stage.timeout_ms,
             inherited: self.inherited,
             tables: self.tables,
+            outside: self.outside,
+            previous,
         }
+    }
+
+    /// Records of the source are named by where they stand in it; all others by where they stand in what their chunk
+    /// reads.
+    fn identity(&self) -> String {
+        match self.run.pipeline.source.format {
+            Format::Ids(_) => {}
+            _ if self.is_first() => return self.run.input().derivation_prefix(),
+            _ => {}
+        }
+        format!("{}/{}/{}:", self.run.id, self.stage.name, self.chunk)
     }
 
     /// Whether the stage reads the source, and not the parts of another.

@@ -2,6 +2,7 @@
 
 mod command;
 mod copy;
+mod http;
 mod index;
 mod orders;
 
@@ -17,6 +18,7 @@ use fanfold_records::Dialect;
 use thiserror::Error;
 
 pub use command::CommandError;
+pub use http::{HttpError, Outside};
 
 /// One record of the source.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +61,9 @@ pub enum ProcessError {
     /// A command failed.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// A third party could not be asked.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// Rows could not be written.
     #[error(transparent)]
     Rows(#[from] PortError),
@@ -70,6 +75,7 @@ impl ProcessError {
         match self {
             Self::Header(_) => false,
             Self::Command(error) => error.may_pass(),
+            Self::Http(error) => error.may_pass(),
             Self::Rows(error) => error.fault != Fault::Permanent,
         }
     }
@@ -118,6 +124,8 @@ pub struct Context<'a> {
     pub header: Option<&'a [u8]>,
     /// How the source's lines end.
     pub line_end: LineEnd,
+    /// What names the chunk's records together with their offsets, whoever does the chunk and however often.
+    pub identity: String,
     /// Where its first record stands, in bytes: in the source, or in what the chunk of a later stage reads.
     pub offset: u64,
     /// The chunk's index.
@@ -130,11 +138,19 @@ pub struct Context<'a> {
     pub inherited: &'a Inherited,
     /// Where rows are written; none writes none.
     pub tables: Option<&'a Arc<dyn Tables>>,
+    /// How third parties are asked; none asks nobody.
+    pub outside: Option<&'a Outside>,
+    /// The last line of output before the chunk, where the stage is sequential.
+    pub previous: Option<&'a str>,
 }
 
 /// Whether the processor looks at the source's header.
 pub fn wants_header(process: &Process) -> bool {
-    matches!(process, Process::Orders { .. } | Process::Command { .. })
+    match process {
+        Process::Orders { .. } | Process::Command { .. } => true,
+        Process::Http(http) => http.needs_header(),
+        Process::Copy | Process::Index => false,
+    }
 }
 
 /// Makes the processor that the run's stage names.
@@ -145,6 +161,7 @@ pub fn start(context: &Context<'_>) -> Result<Box<dyn Processor>, ProcessError> 
     Ok(match &context.stage.process {
         Process::Copy => Box::new(copy::Copy),
         Process::Index => Box::new(index::Index::new(context.dialect)),
+        Process::Http(http) => Box::new(http::Http::new(context, http)?),
         Process::Orders { .. } => Box::new(orders::Orders::new(context)?),
         Process::Command { argv, header_on_stdin, credentials } => {
             Box::new(command::Command::start(context, argv, *header_on_stdin, *credentials)?)

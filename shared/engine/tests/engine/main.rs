@@ -4,9 +4,11 @@
 
 mod attempts;
 mod commands;
+mod http;
 mod orders;
 mod planning;
 mod scans;
 mod splitting;
 mod tampered;
+mod turns;
 mod world;

@@ -12,7 +12,7 @@ use fanfold_engine::{
     chunk::{Attempt, ChunkError, Input},
     fold::Fold,
     plan::{PlanError, Planned, plan},
-    processor::Inherited,
+    processor::{Inherited, Outside},
     publish::{ListUpload, assemble, list_metadata, metadata, write_bad_records},
 };
 use fanfold_ports::{
@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) inherited: Inherited,
     /// Where processors write rows.
     pub(crate) tables: Arc<dyn Tables>,
+    /// How processors ask third parties.
+    pub(crate) outside: Option<Outside>,
     /// Chunks in a group, where it is not what planning chose.
     pub(crate) group_chunks: Option<u32>,
 }
@@ -74,7 +76,7 @@ impl World {
         let inherited = Inherited::from([("PATH".to_owned(), path.into_string().unwrap())]);
         let tables = Arc::new(MemoryTables::keyed(&["orderid", "confirmationid"]));
         let run = run(pipeline, source);
-        Self { objects: Arc::new(objects), run, inherited, tables, group_chunks: None }
+        Self { objects: Arc::new(objects), run, inherited, tables, outside: None, group_chunks: None }
     }
 
     pub(crate) async fn plan(&mut self, split: Split) -> Result<Planned, PlanError> {
@@ -98,12 +100,24 @@ impl World {
         name: &str,
     ) -> Result<Sums, ChunkError> {
         let (run, inherited, plan) = (&self.run, &self.inherited, self.plan_of());
-        let tables = Some(&self.tables);
+        let (tables, outside) = (Some(&self.tables), self.outside.as_ref());
         let (stage, input, chunk) = (run.first_stage(), Input::of_first(run, &chunk), chunk.index);
         let (counted, work_bucket) = (None, WORK);
-        Attempt { objects, run, plan, stage, chunk, input, counted, work_bucket, name, inherited, tables }
-            .run()
-            .await
+        let attempt = Attempt {
+            objects,
+            run,
+            plan,
+            stage,
+            chunk,
+            input,
+            counted,
+            work_bucket,
+            name,
+            inherited,
+            tables,
+            outside,
+        };
+        attempt.run().await
     }
 
     fn plan_of(&self) -> &Plan {

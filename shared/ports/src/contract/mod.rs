@@ -19,9 +19,11 @@ pub mod events;
 pub mod fleet;
 pub mod ledger;
 pub mod objects;
+pub mod pacer;
 pub mod queues;
 mod sample;
 pub mod schedules;
+pub mod web;
 
 use std::time::Duration;
 
@@ -30,9 +32,11 @@ pub use events::{EventsUnderTest, Watcher};
 pub use fleet::FleetUnderTest;
 pub use ledger::LedgerUnderTest;
 pub use objects::{ObjectsUnderTest, Rule};
+pub use pacer::PacerUnderTest;
 pub use queues::{QueuesUnderTest, Receiver};
 pub use sample::{sample_pipeline, sample_run};
 pub use schedules::{Looker, SchedulesUnderTest};
+pub use web::WebUnderTest;
 
 /// How often, and how many times, something that may lag is looked at.
 const LOOKS: u32 = 200;
@@ -104,6 +108,8 @@ mod tests {
             &[include_str!("schedules.rs")],
             &[include_str!("fleet.rs")],
             &[include_str!("clusters.rs")],
+            &[include_str!("pacer.rs")],
+            &[include_str!("web.rs")],
         ] {
             let (defined, listed) = defined_and_listed(files);
             assert!(!defined.is_empty());

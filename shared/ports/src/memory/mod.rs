@@ -18,10 +18,12 @@ mod fleet;
 mod invocation;
 mod ledger;
 mod objects;
+mod pacer;
 mod queues;
 mod random;
 mod schedules;
 mod tables;
+mod web;
 
 use std::sync::Arc;
 
@@ -36,10 +38,12 @@ pub use fleet::MemoryFleet;
 pub use invocation::Invocation;
 pub use ledger::MemoryLedger;
 pub use objects::{MemoryObjects, STREAM_PIECE_BYTES};
+pub use pacer::MemoryPacer;
 pub use queues::{MAX_MESSAGE_BYTES, MemoryQueues, QueuedMessage};
 pub use random::Random;
 pub use schedules::MemorySchedules;
 pub use tables::MemoryTables;
+pub use web::{MemoryWeb, Reply};
 
 /// All that the ports stand on, for a driver to look at and to change behind the handlers' backs.
 #[derive(Debug, Clone)]
@@ -54,6 +58,8 @@ pub struct MemoryWorld {
     pub events: Arc<MemoryEvents>,
     /// The users' tables, of the key that the stack's own table of orders has.
     pub tables: Arc<MemoryTables>,
+    /// How often third parties are asked.
+    pub pacer: Arc<MemoryPacer>,
     /// Clusters as they were declared, and launches.
     pub fleet: Arc<MemoryFleet>,
     /// Time and chance.
@@ -71,6 +77,7 @@ impl MemoryWorld {
             queues: Arc::new(MemoryQueues::new(clock.clone())),
             events: Arc::default(),
             tables: Arc::new(MemoryTables::keyed(&["orderid", "confirmationid"])),
+            pacer: Arc::default(),
             fleet: Arc::default(),
             clock,
             faults,
@@ -91,6 +98,7 @@ impl MemoryWorld {
             queues: Arc::new(self.faulty(&self.queues, invocation)),
             events: Arc::new(self.faulty(&self.events, invocation)),
             tables: Arc::new(self.faulty(&self.tables, invocation)),
+            pacer: Arc::new(self.faulty(&self.pacer, invocation)),
             clock: Arc::new(self.clock.clone()),
         }
     }
@@ -103,6 +111,7 @@ impl MemoryWorld {
             queues: self.queues.clone(),
             events: self.events.clone(),
             tables: self.tables.clone(),
+            pacer: self.pacer.clone(),
             clock: Arc::new(self.clock.clone()),
         }
     }

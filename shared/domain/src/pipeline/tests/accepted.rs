@@ -31,7 +31,7 @@ fn what_is_left_out_has_its_default() {
         "split": {"size": "64MiB"},
         "fan_out": "sqs",
         "deadline": "1d",
-        "stages": [{"name": "s", "run_on": "lambda", "process": "index", "max_concurrency": 200,
+        "stages": [{"name": "s", "run_on": "lambda", "process": "index", "order": "parallel", "max_concurrency": 200,
                     "timeout": "5m", "retry": {"attempts": 3, "backoff": "2s"}}],
         "merge": {"key": "{key}_Output", "errors_key": "{key}_Errors", "header": "none"},
         "on_error": {"max_bad_records": 0, "tolerate_failed_chunks": 0, "source_changed": "supersede"},

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod after;
+mod http;
 mod refused;
 mod round_trip;
 mod sections;

@@ -45,10 +45,69 @@ fn process(source: &Source) -> BoxedStrategy<Process> {
     );
     let orders = of("[a-zA-Z0-9_.-]{3,20}").prop_map(|table| Process::Orders { table });
     if matches!(source.format, Format::Csv { .. }) {
-        prop_oneof![orders, Just(Process::Copy), Just(Process::Index), command].boxed()
+        prop_oneof![orders, Just(Process::Copy), Just(Process::Index), command, http()].boxed()
     } else {
-        prop_oneof![Just(Process::Copy), Just(Process::Index), command].boxed()
+        prop_oneof![Just(Process::Copy), Just(Process::Index), command, http()].boxed()
     }
+}
+
+/// What a third party is asked of any source.
+fn http() -> impl Strategy<Value = Process> {
+    let url = prop_oneof![
+        Just("https://api.example.com/a?x={record}&id={id}"),
+        Just("http://[2001:db8::1]:8080/{offset}/{record}"),
+    ]
+    .prop_map(|url| RequestTemplate::parse(url).unwrap());
+    let body = prop_oneof![Just("{\"a\": {record}, \"b\": \"{{x} {id}\"}"), Just("{record}")]
+        .prop_map(|body| RequestTemplate::parse(body).unwrap());
+    let methods =
+        prop_oneof![Just(Method::Post), Just(Method::Put), Just(Method::Patch), Just(Method::Delete)];
+    let request = (of(body), methods).prop_map(|(body, method)| match body {
+        Some(body) => (Some(body), method),
+        None => (None, Method::Get),
+    });
+    let headers = proptest::collection::btree_map("x-[a-z]{1,9}", "([!-~]([ -~]{0,9}[!-~])?)?", 0..3)
+        .prop_map(|headers| headers.into_iter().collect());
+    let times = (100u64..=300_000, 1u32..=20, 10u64..=60_000);
+    let output = prop_oneof![Just(AnswerLine::Body), Just(AnswerLine::Json)];
+    (url, request, headers, 1u32..=64, times, output, 1_024u64..=4 << 20, "[^\n\r]{0,9}").prop_map(
+        |(
+            url,
+            (body, method),
+            headers,
+            at_once,
+            (timeout_ms, attempts, backoff_ms),
+            output,
+            max_answer_bytes,
+            first,
+        )| {
+            Process::Http(Box::new(Http {
+                url,
+                method,
+                headers,
+                body,
+                batch: 1,
+                at_once,
+                timeout_ms,
+                attempts,
+                backoff_ms,
+                output,
+                max_answer_bytes,
+                first,
+            }))
+        },
+    )
+}
+
+/// Makes a stage sequential, which is so in all its parts.
+fn sequential(mut stage: Stage) -> Stage {
+    if stage.run_on == RunOn::Lambda {
+        (stage.order, stage.max_concurrency) = (Order::Sequential, 1);
+        if let Process::Http(http) = &mut stage.process {
+            http.at_once = 1;
+        }
+    }
+    stage
 }
 
 /// Pods of a stage; an image only for a command.
@@ -90,15 +149,18 @@ fn stage(source: &Source) -> impl Strategy<Value = Stage> + use<> {
         let run_on = run_on(matches!(process, Process::Command { .. }));
         (Just(process), run_on)
     });
-    (name, process, 2u32..=10_000, 1_000u64..=870_000, retry).prop_map(
-        |(name, (process, run_on), max_concurrency, timeout_ms, retry)| Stage {
-            name,
-            upstream: None,
-            process,
-            run_on,
-            max_concurrency,
-            timeout_ms,
-            retry,
+    let rate = prop_oneof!["[1-9]\\.[0-9]{1,3}/[smh]", "[1-9][0-9]{0,2}/[smh]"]
+        .prop_map(|rate| rate.parse().unwrap());
+    let to = of("[a-z0-9._-]{1,63}").prop_map(|to| to.map(|to| to.parse().unwrap()));
+    let rate = of((to, rate).prop_map(|(to, rate)| RateLimit { to, rate }));
+    (name, process, rate, 2u32..=10_000, 1_000u64..=870_000, retry, any::<bool>()).prop_map(
+        |(name, (process, run_on), rate, max_concurrency, timeout_ms, retry, is_sequential)| {
+            let rate = rate.filter(|_| matches!(process, Process::Http(_)));
+            let order = Order::Parallel;
+            let upstream = None;
+            let stage =
+                Stage { name, upstream, process, run_on, order, rate, max_concurrency, timeout_ms, retry };
+            if is_sequential { sequential(stage) } else { stage }
         },
     )
 }
@@ -204,7 +266,8 @@ fn pipeline() -> impl Strategy<Value = Pipeline> {
                 name,
                 source,
                 plan: None,
-                split,
+                // A rate must be one by which a chunk of so many records ends in time.
+                split: if stages[0].rate.is_some() { Split::SizeBytes(64 << 20) } else { split },
                 fan_out: FanOut::Sqs,
                 deadline_ms,
                 stages,

@@ -5,6 +5,7 @@ mod events;
 mod fleet;
 mod ledger;
 mod objects;
+mod pacer;
 mod queues;
 mod tables;
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //! placeholder and after its last (`_Output` of `{key}_Output`) marks what this pipeline writes: a key with both is
 //! never matched, and a document is refused if all that its source matches has both. The bucket's rule excludes
 //! the tails alone, which is the same where a template begins with its placeholder, as the defaults do.
-//! `merge.errors_key` likewise.
+//! `merge.errors_key` likewise, and `with.key` of a stage that resizes.
 //!
 //! Architecture invariant: nothing here knows where a document came from or what time it is; equal texts give
 //! equal pipelines.
@@ -23,6 +23,7 @@ mod eks;
 mod merge;
 mod on_error;
 mod process;
+mod resize;
 mod select;
 mod source;
 mod split;
@@ -51,6 +52,7 @@ pub use eks::{Eks, RunOn, Toleration};
 pub use merge::{Merge, MergeHeader};
 pub use on_error::{OnError, SourceChanged, Tolerance};
 pub use process::{Credentials, Process};
+pub use resize::{Fit, ImageFormat, Resize};
 pub use select::select;
 pub use source::{Encoding, Format, Source};
 pub use split::{FanOut, Split};

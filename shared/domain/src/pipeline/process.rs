@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::resize::Resize;
 use crate::document::Mistakes;
 use crate::document::decode::{Fields, Node, Schema, list, text_that, word};
 
@@ -20,6 +21,8 @@ pub enum Process {
     Copy,
     /// Writes a line `offset,length,fields` for each record, which makes boundaries visible.
     Index,
+    /// Makes a smaller image of each one that a record names, and writes a line of what came of it.
+    Resize(Box<Resize>),
     /// Runs a program that reads records on stdin and writes the part to stdout.
     Command {
         /// The program and its arguments: at least one, none empty, none with a NUL.
@@ -45,6 +48,7 @@ enum Builtin {
     Orders,
     Copy,
     Index,
+    Resize,
 }
 
 impl Process {
@@ -60,6 +64,11 @@ impl Process {
         None
     }
 
+    /// Whether the key may be one of an object that this stage writes beside its parts.
+    pub(super) fn may_write(&self, key: &str) -> bool {
+        matches!(self, Self::Resize(resize) if resize.key.may_give(key))
+    }
+
     /// Writes the fields that [`Process::decode`] reads.
     pub(super) fn write(&self, stage: &mut Map<String, Json>) {
         let fields = match self {
@@ -69,6 +78,7 @@ impl Process {
             Self::Orders { table: None } => vec![("process", json!("orders"))],
             Self::Copy => vec![("process", json!("copy"))],
             Self::Index => vec![("process", json!("index"))],
+            Self::Resize(resize) => vec![("process", json!("resize")), ("with", resize.to_document())],
             Self::Command { argv, header_on_stdin, credentials } => vec![
                 ("command", json!(argv)),
                 ("header", json!(if *header_on_stdin { "stdin" } else { "none" })),
@@ -90,13 +100,19 @@ impl Credentials {
 
 fn decode_builtin(node: &Node<'_>, stage: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Process> {
     stage.refuse_all(OF_COMMANDS, "nothing: only a command has it", mistakes);
-    let names = [("orders", Builtin::Orders), ("copy", Builtin::Copy), ("index", Builtin::Index)];
-    let builtin = word(node, mistakes, &names, &["resize", "http"])?;
+    let names = [
+        ("orders", Builtin::Orders),
+        ("copy", Builtin::Copy),
+        ("index", Builtin::Index),
+        ("resize", Builtin::Resize),
+    ];
+    let builtin = word(node, mistakes, &names, &["http"])?;
     let options = stage.section("with");
     match builtin {
         Builtin::Orders => decode_orders(&options, mistakes),
         Builtin::Copy => no_options(&options, mistakes, Process::Copy),
         Builtin::Index => no_options(&options, mistakes, Process::Index),
+        Builtin::Resize => Some(Process::Resize(Box::new(Resize::decode(&options, mistakes)?))),
     }
 }
 

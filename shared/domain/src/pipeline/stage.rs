@@ -154,6 +154,13 @@ fn check_source(process: &Process, source: &Source, stage: &Fields<'_>, mistakes
             let found = "stdin on a source without a header";
             mistakes.add(stage.path_of("header"), found, "none, or stdin with `source.header: true`");
         }
+        Process::Resize(_) if !matches!(source.format, Format::Jsonl) => {
+            let found = "resize on a source that is not jsonl";
+            mistakes.add(stage.path_of("process"), found, "resize with `source.format: jsonl`");
+        }
+        Process::Resize(resize) => {
+            resize.check_source(source, format!("{}.key", stage.path_of("with")), mistakes);
+        }
         _ => {}
     }
 }

@@ -203,6 +203,7 @@ impl Attempt<'_> {
             attempt: self.name,
             timeout_ms: self.run.stage().timeout_ms,
             inherited: self.inherited,
+            objects: self.objects,
             tables: self.tables,
         }
     }

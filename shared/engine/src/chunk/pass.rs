@@ -13,11 +13,11 @@ use crate::{
     processor::{LateVerdict, Processor, Record, Step},
 };
 
-/// One pass over the chunk's bytes.
-pub(super) struct Pass<'a> {
+/// One pass over the chunk's bytes. The processor may borrow what ends before the writers do.
+pub(super) struct Pass<'a, 'p> {
     attempt: &'a Attempt<'a>,
     framer: Framer,
-    processor: Box<dyn Processor>,
+    processor: Box<dyn Processor + 'p>,
     pub(super) part: PartWriter<'a>,
     pub(super) bad: BadRecords<'a>,
     /// The bad record that is being skipped.
@@ -27,8 +27,8 @@ pub(super) struct Pass<'a> {
     pub(super) records: u64,
 }
 
-impl<'a> Pass<'a> {
-    pub(super) fn new(attempt: &'a Attempt<'a>, processor: Box<dyn Processor>) -> Self {
+impl<'a, 'p> Pass<'a, 'p> {
+    pub(super) fn new(attempt: &'a Attempt<'a>, processor: Box<dyn Processor + 'p>) -> Self {
         let (run, keys) = (attempt.run, attempt.run.keys());
         let source = &run.pipeline.source;
         let named = Metadata::from([(ATTEMPT.to_owned(), attempt.name.to_owned())]);

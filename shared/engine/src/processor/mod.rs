@@ -4,12 +4,13 @@ mod command;
 mod copy;
 mod index;
 mod orders;
+mod resize;
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use fanfold_domain::{ByteRange, LineEnd, Run, pipeline::Process};
-use fanfold_ports::{Fault, PortError, Tables};
+use fanfold_ports::{Fault, Objects, PortError, Tables};
 use fanfold_records::Dialect;
 use thiserror::Error;
 
@@ -56,9 +57,9 @@ pub enum ProcessError {
     /// A command failed.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// Rows could not be written.
+    /// Rows, or objects beside the part, could not be read or written.
     #[error(transparent)]
-    Rows(#[from] PortError),
+    Port(#[from] PortError),
 }
 
 impl ProcessError {
@@ -67,7 +68,7 @@ impl ProcessError {
         match self {
             Self::Header(_) => false,
             Self::Command(error) => error.may_pass(),
-            Self::Rows(error) => error.fault != Fault::Permanent,
+            Self::Port(error) => error.fault != Fault::Permanent,
         }
     }
 }
@@ -123,6 +124,8 @@ pub struct Context<'a> {
     pub timeout_ms: u64,
     /// The worker's environment.
     pub inherited: &'a Inherited,
+    /// Where objects are that records name, or that are made of them.
+    pub objects: &'a dyn Objects,
     /// Where rows are written; none writes none.
     pub tables: Option<&'a Arc<dyn Tables>>,
 }
@@ -136,11 +139,12 @@ pub fn wants_header(process: &Process) -> bool {
 ///
 /// # Errors
 /// The processor cannot work on such a source, or its command cannot be started.
-pub fn start(context: &Context<'_>) -> Result<Box<dyn Processor>, ProcessError> {
+pub fn start<'a>(context: &Context<'a>) -> Result<Box<dyn Processor + 'a>, ProcessError> {
     Ok(match &context.run.stage().process {
         Process::Copy => Box::new(copy::Copy),
         Process::Index => Box::new(index::Index::new(context.dialect)),
         Process::Orders { .. } => Box::new(orders::Orders::new(context)?),
+        Process::Resize(options) => Box::new(resize::Images::new(context, options)),
         Process::Command { argv, header_on_stdin, credentials } => {
             Box::new(command::Command::start(context, argv, *header_on_stdin, *credentials)?)
         }

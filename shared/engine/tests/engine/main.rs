@@ -6,6 +6,7 @@ mod attempts;
 mod commands;
 mod orders;
 mod planning;
+mod resizing;
 mod scans;
 mod splitting;
 mod tampered;

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod refused;
+mod resize;
 mod round_trip;
 mod sections;
 

@@ -106,15 +106,15 @@ fn wrong_stages_are_refused() {
     check(
         &[
             (
-                "name: s, process: resize",
+                "name: s, process: http",
                 &[
-                    "stages[0].process: found \"resize\"; allowed: orders, copy, index (`resize` is not yet built)",
+                    "stages[0].process: found \"http\"; allowed: orders, copy, index, resize (`http` is not yet built)",
                 ],
             ),
             (
                 "name: s, process: order",
                 &[
-                    "stages[0].process: found \"order\"; allowed: orders, copy, index (did you mean `orders`?)",
+                    "stages[0].process: found \"order\"; allowed: orders, copy, index, resize (did you mean `orders`?)",
                 ],
             ),
             (

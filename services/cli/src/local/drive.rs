@@ -21,23 +21,30 @@ use tokio::{
 };
 
 use super::{
-    setup::FILES,
+    setup::{FILES, Folders},
     work::{End, Work},
 };
 use crate::Failed;
 
-pub(super) const WORK: &str = "work";
+/// The bucket of parts; no other bucket can be called so.
+pub(super) const WORK: &str = ".work";
 
 /// One local run.
 pub(super) struct Driver {
     objects: Arc<LocalObjects>,
+    folders: Arc<Folders>,
     run: Run,
     jobs: Option<NonZeroUsize>,
 }
 
 impl Driver {
-    pub(super) fn new(objects: Arc<LocalObjects>, run: Run, jobs: Option<NonZeroUsize>) -> Self {
-        Self { objects, run, jobs }
+    pub(super) fn new(
+        objects: Arc<LocalObjects>,
+        folders: Folders,
+        run: Run,
+        jobs: Option<NonZeroUsize>,
+    ) -> Self {
+        Self { objects, folders: Arc::new(folders), run, jobs }
     }
 
     /// Runs to the end. Returns the number of chunks and the final sums.
@@ -71,7 +78,13 @@ impl Driver {
     /// Has all chunks done and counted, and full groups folded.
     async fn count(&self, chunks: Vec<Chunk>, plan: &Plan, threads: usize) -> Result<Counted, Failed> {
         let (sender, mut ends) = mpsc::channel(threads * 2);
-        let work = Arc::new(Work::new(self.objects.clone(), self.run.clone(), plan.clone(), chunks));
+        let work = Arc::new(Work::new(
+            self.objects.clone(),
+            self.folders.clone(),
+            self.run.clone(),
+            plan.clone(),
+            chunks,
+        ));
         for _ in 0..threads {
             tokio::spawn(work.clone().do_chunks(sender.clone()));
         }

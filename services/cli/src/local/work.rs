@@ -17,7 +17,7 @@ use fanfold_local::{LocalClock, LocalObjects};
 use fanfold_ports::Clock;
 use tokio::sync::mpsc;
 
-use super::drive::WORK;
+use super::{drive::WORK, setup::Folders};
 use crate::say;
 
 /// How a chunk ended, as a thread tells it.
@@ -29,6 +29,7 @@ pub(super) enum End {
 /// What the threads share.
 pub(super) struct Work {
     objects: Arc<LocalObjects>,
+    folders: Arc<Folders>,
     run: Run,
     plan: Plan,
     chunks: Vec<Chunk>,
@@ -37,9 +38,15 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(objects: Arc<LocalObjects>, run: Run, plan: Plan, chunks: Vec<Chunk>) -> Self {
+    pub(super) fn new(
+        objects: Arc<LocalObjects>,
+        folders: Arc<Folders>,
+        run: Run,
+        plan: Plan,
+        chunks: Vec<Chunk>,
+    ) -> Self {
         let inherited = std::env::vars_os().filter_map(utf8).collect();
-        Self { objects, run, plan, chunks, next: AtomicUsize::new(0), inherited }
+        Self { objects, folders, run, plan, chunks, next: AtomicUsize::new(0), inherited }
     }
 
     /// The bytes of a chunk.
@@ -60,11 +67,12 @@ impl Work {
     /// Tries a chunk as often as the pipeline says.
     async fn do_chunk(&self, chunk: Chunk) -> End {
         let retry = self.run.stage().retry;
+        let objects = fanfold_local::Folders::new(&self.objects, &self.folders);
         let mut tries = 1;
         loop {
             let name = tries.to_string();
             let attempt = Attempt {
-                objects: &*self.objects,
+                objects: &objects,
                 run: &self.run,
                 plan: &self.plan,
                 chunk,

@@ -11,8 +11,6 @@ pub(crate) struct Cut {
     pub(crate) width: u32,
     /// Height of what it becomes, in pixels: at least 1.
     pub(crate) height: u32,
-    /// Width and height of the image, in pixels.
-    pub(crate) of: (u32, u32),
 }
 
 impl Cut {
@@ -27,10 +25,9 @@ impl Cut {
     }
 
     fn inside((width, height): (u32, u32), bounds: (u32, u32), enlarge: bool) -> Self {
-        let of = (width, height);
         let kept = [0.0, 0.0, f64::from(width), f64::from(height)];
         if !enlarge && width <= bounds.0 && height <= bounds.1 {
-            return Self { kept, width, height, of };
+            return Self { kept, width, height };
         }
         // Compared as fractions, without rounding: bounds.0 / width against bounds.1 / height.
         let by_width = product(bounds.0, height) <= product(bounds.1, width);
@@ -39,11 +36,10 @@ impl Cut {
         } else {
             (share(width, bounds.1, height).min(bounds.0), bounds.1)
         };
-        Self { kept, width, height, of }
+        Self { kept, width, height }
     }
 
     fn cover((width, height): (u32, u32), bounds: (u32, u32), enlarge: bool) -> Self {
-        let of = (width, height);
         let (full_width, full_height) = (f64::from(width), f64::from(height));
         let scale = (f64::from(bounds.0) / full_width).max(f64::from(bounds.1) / full_height);
         let (scale, width, height) = if scale > 1.0 && !enlarge {
@@ -55,7 +51,7 @@ impl Cut {
         let kept_height = (f64::from(height) / scale).min(full_height);
         let kept =
             [(full_width - kept_width) / 2.0, (full_height - kept_height) / 2.0, kept_width, kept_height];
-        Self { kept, width, height, of }
+        Self { kept, width, height }
     }
 
     /// How many times smaller the image becomes, in the direction in which it shrinks less.
@@ -64,14 +60,10 @@ impl Cut {
         (width / f64::from(self.width)).min(height / f64::from(self.height))
     }
 
-    /// What is kept of the same image, decoded at `size`.
-    pub(crate) fn kept_of(&self, size: (u32, u32)) -> [f64; 4] {
-        let (across, down) =
-            (f64::from(size.0) / f64::from(self.of.0), f64::from(size.1) / f64::from(self.of.1));
-        let [left, top, width, height] = self.kept;
-        let (left, top) = (left * across, top * down);
-        let rest = |size: u32, from: f64| f64::from(size) - from;
-        [left, top, (width * across).min(rest(size.0, left)), (height * down).min(rest(size.1, top))]
+    /// What is kept of the same image, decoded at so many eighths of its size: its last pixels may stand for less than
+    /// the others do.
+    pub(crate) fn kept_at(&self, eighths: u16) -> [f64; 4] {
+        self.kept.map(|length| length * f64::from(eighths) / 8.0)
     }
 }
 
@@ -136,13 +128,13 @@ mod tests {
 
         #[test]
         fn what_is_kept_lies_within_any_decoded_size(
-            size in (edge(), edge()), bounds in (edge(), edge()), by in 1u32..=8,
+            size in (edge(), edge()), bounds in (edge(), edge()), eighths in prop::sample::select(vec![1u16, 2, 4, 8]),
         ) {
             let cut = Cut::cover(size, bounds, false);
-            let decoded = (size.0.div_ceil(by), size.1.div_ceil(by));
-            let [left, top, width, height] = cut.kept_of(decoded);
-            prop_assert!(left >= 0.0 && width > 0.0 && left + width <= f64::from(decoded.0));
-            prop_assert!(top >= 0.0 && height > 0.0 && top + height <= f64::from(decoded.1));
+            let decoded = |edge: u32| f64::from((edge * u32::from(eighths)).div_ceil(8));
+            let [left, top, width, height] = cut.kept_at(eighths);
+            prop_assert!(left >= 0.0 && width > 0.0 && left + width <= decoded(size.0) + 1e-6);
+            prop_assert!(top >= 0.0 && height > 0.0 && top + height <= decoded(size.1) + 1e-6);
         }
     }
 }

@@ -75,7 +75,7 @@ impl<'a> OpenedJpeg<'a> {
         }
         let bytes = self.decoder.decode().map_err(broken)?;
         let profile = self.decoder.icc_profile().filter(|profile| profile.len() <= MAX_PROFILE_BYTES);
-        Ok(Pixels { width: width.into(), height: height.into(), model: self.model, bytes, profile })
+        Ok(Pixels { width: width.into(), height: height.into(), model: self.model, bytes, eighths, profile })
     }
 
     /// Of how many eighths of its size the image is decoded: at least twice the size that it is to have, so that the

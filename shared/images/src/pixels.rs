@@ -55,6 +55,8 @@ pub(crate) struct Pixels {
     pub(crate) model: Model,
     /// Lines from the top, without gaps.
     pub(crate) bytes: Vec<u8>,
+    /// Of how many eighths of the image's size it was decoded.
+    pub(crate) eighths: u16,
     /// The colour profile that the bytes are meant in; none is sRGB, most often.
     pub(crate) profile: Option<Vec<u8>>,
 }
@@ -64,12 +66,12 @@ pub(crate) struct Pixels {
 /// # Errors
 /// The image has other bytes than its size says.
 pub(crate) fn scale(from: Pixels, cut: &Cut) -> Result<Pixels, String> {
-    let kept = cut.kept_of((from.width, from.height));
+    let kept = within(cut.kept_at(from.eighths), (from.width, from.height));
     let all = [0.0, 0.0, f64::from(from.width), f64::from(from.height)];
     if (from.width, from.height) == (cut.width, cut.height) && same(kept, all) {
         return Ok(from);
     }
-    let Pixels { width, height, model, bytes, profile } = from;
+    let Pixels { width, height, model, bytes, profile, .. } = from;
     let source =
         ImageRef::new(width, height, &bytes, model.pixel_type()).map_err(|error| error.to_string())?;
     let mut scaled = Image::new(cut.width, cut.height, model.pixel_type());
@@ -79,7 +81,12 @@ pub(crate) fn scale(from: Pixels, cut: &Cut) -> Result<Pixels, String> {
         .use_alpha(model.has_alpha())
         .crop(left, top, kept_width, kept_height);
     Resizer::new().resize(&source, &mut scaled, &options).map_err(|error| error.to_string())?;
-    Ok(Pixels { width: cut.width, height: cut.height, model, bytes: scaled.into_vec(), profile })
+    Ok(Pixels { width: cut.width, height: cut.height, model, bytes: scaled.into_vec(), eighths: 8, profile })
+}
+
+/// The same part, without what rounding put beyond the edges.
+fn within([left, top, width, height]: [f64; 4], size: (u32, u32)) -> [f64; 4] {
+    [left, top, width.min(f64::from(size.0) - left), height.min(f64::from(size.1) - top)]
 }
 
 fn same(a: [f64; 4], b: [f64; 4]) -> bool {

@@ -60,7 +60,7 @@ impl<'a> OpenedPng<'a> {
         let frame = self.reader.next_frame(&mut bytes).map_err(broken)?;
         bytes.truncate(frame.buffer_size());
         let profile = self.reader.info().icc_profile.as_deref().map(<[u8]>::to_vec);
-        Ok(Pixels { width: frame.width, height: frame.height, model: self.model, bytes, profile })
+        Ok(Pixels { width: frame.width, height: frame.height, model: self.model, bytes, eighths: 8, profile })
     }
 }
 

@@ -52,7 +52,7 @@ impl<'a> OpenedWebp<'a> {
         self.decoder.set_memory_limit(usize::MAX);
         self.decoder.read_image(&mut bytes).map_err(broken)?;
         let (width, height) = self.decoder.dimensions();
-        Ok(Pixels { width, height, model: self.model, bytes, profile: self.profile })
+        Ok(Pixels { width, height, model: self.model, bytes, eighths: 8, profile: self.profile })
     }
 }
 

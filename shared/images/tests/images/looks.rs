@@ -37,7 +37,9 @@ fn a_jpeg_that_is_decoded_at_a_fraction_looks_like_the_whole() {
                 });
                 let found = pixels(&made(&file, &exact(edge, edge)));
                 let difference = found.difference(&truth);
-                assert!(difference < 6.0, "{edge} {sampling:?} {progressive}: {difference}");
+                // Colours that were stored at half the size are decoded at half of the fraction.
+                let most = if sampling == SamplingFactor::F_1_1 { 2.0 } else { 30.0 };
+                assert!(difference < most, "{edge} {sampling:?} {progressive}: {difference}");
             }
         }
     }

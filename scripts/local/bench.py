@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import bench_eks, end_to_end
+from . import bench_eks, bench_images, end_to_end
 from .end_to_end import EndToEnd
 from .settings import PROJECT, cache, fail, programs
 
@@ -133,10 +133,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="runs of each command; the median counts (5)")
     parser.add_argument("--no-stack", action="store_true", help="leave out the runs on the local AWS")
     parser.add_argument("--on-eks", action="store_true", help="also a test cluster, beside a Job by hand")
+    parser.add_argument("--images", action="store_true", help="only images, beside libvips")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     arguments = parser.parse_args()
     work = cache() / "bench"
     work.mkdir(parents=True, exist_ok=True)
+    if arguments.images:
+        bench_images.main(work, arguments.runs, arguments.json)
+        return
     bench = Bench(arguments.rows, arguments.runs, work)
     plain, quoted, jsonl = (bench.data(style) for style in ("plain", "quoted", "jsonl"))
     print("| command | CPU s | wall s | M records a CPU s | GB a CPU s | MiB |\n|---|---|---|---|---|---|", flush=True)

@@ -1,3 +1,5 @@
-//! What the end-to-end tests, the demo and the benchmark share: generated sales records.
+//! What the end-to-end tests, the demo and the benchmark share: generated sales records and photographs.
 
+pub mod chance;
+pub mod photos;
 pub mod sales;

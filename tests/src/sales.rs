@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use crate::chance::Chance;
+
 /// The 14 columns.
 pub const HEADER: &str = "Region,Country,Item Type,Sales Channel,Order Priority,Order Date,Order ID,Ship Date,\
                           Units Sold,Unit Price,Unit Cost,Total Revenue,Total Cost,Total Profit";
@@ -38,33 +40,12 @@ pub enum Style {
     Jsonl,
 }
 
-/// Numbers from a seed (SplitMix64): the same on every machine.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[usize::try_from(self.below(choices.len() as u64)).expect("an index fits")]
-    }
-}
-
 /// Writes `count` records, after a header where the style has one.
 ///
 /// # Errors
 /// The writer's own.
 pub fn write(out: &mut impl Write, style: Style, count: u64, seed: u64) -> io::Result<()> {
-    let mut chance = Chance(seed);
+    let mut chance = Chance::new(seed);
     if style != Style::Jsonl {
         writeln!(out, "{HEADER}")?;
     }

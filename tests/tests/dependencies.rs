@@ -14,8 +14,9 @@ use serde_json::Value;
 const SHARED: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("records", &[]),
+    ("images", &["domain"]),
     ("ports", &["domain"]),
-    ("engine", &["domain", "records", "ports"]),
+    ("engine", &["domain", "records", "images", "ports"]),
     ("lifecycle", &["domain", "ports"]),
     ("local", &["domain", "ports"]),
     ("aws", &["domain", "ports"]),

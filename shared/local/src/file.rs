@@ -35,6 +35,12 @@ impl Stamp {
             device_and_inode: (file.dev(), file.ino()),
         })
     }
+
+    /// All of it, short and plain.
+    pub(crate) fn digest(&self) -> String {
+        let (device, inode) = self.device_and_inode;
+        format!("{:x}-{:x}-{device:x}-{inode:x}", self.size_bytes, self.modified_ns)
+    }
 }
 
 /// Where a file stands.

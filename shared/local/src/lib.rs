@@ -1,11 +1,13 @@
-//! The ports on local disk, for `fanfold local`: a source file, work objects in a temporary file, and an
-//! output that appears under its name whole or not at all.
+//! The ports on local disk, for `fanfold local`: a source file, work objects in a temporary file, an output that
+//! appears under its name whole or not at all, and folders for objects that records name.
 //!
-//! Architecture invariant: nothing here outlives the process but the output and the list of bad records.
+//! Architecture invariant: nothing here outlives the process but the output, the list of bad records and what is
+//! put into folders.
 
 mod clock;
 mod extent;
 mod file;
+mod folders;
 mod objects;
 mod pacer;
 mod reading;
@@ -13,5 +15,6 @@ mod uploads;
 
 pub use clock::LocalClock;
 pub use file::{check_output, followed};
+pub use folders::Folders;
 pub use objects::{LocalObjects, Places};
 pub use pacer::LocalPacer;

@@ -98,6 +98,13 @@ impl LocalObjects {
         }
     }
 
+    /// Whether the object is one of the run's: its source, an output, or what the run wrote.
+    pub(crate) fn knows(&self, object: &ObjectName) -> bool {
+        self.is_source(object)
+            || self.places.outputs.contains_key(object)
+            || self.state().objects.contains_key(object)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

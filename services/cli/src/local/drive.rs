@@ -27,23 +27,30 @@ use tokio::{
 };
 
 use super::{
-    setup::FILES,
+    setup::{FILES, Folders},
     work::{End, Task, Work},
 };
 use crate::Failed;
 
-pub(super) const WORK: &str = "work";
+/// The bucket of parts; no other bucket can be called so.
+pub(super) const WORK: &str = ".work";
 
 /// One local run.
 pub(super) struct Driver {
     objects: Arc<LocalObjects>,
+    folders: Arc<Folders>,
     run: Run,
     jobs: Option<NonZeroUsize>,
 }
 
 impl Driver {
-    pub(super) fn new(objects: Arc<LocalObjects>, run: Run, jobs: Option<NonZeroUsize>) -> Self {
-        Self { objects, run, jobs }
+    pub(super) fn new(
+        objects: Arc<LocalObjects>,
+        folders: Folders,
+        run: Run,
+        jobs: Option<NonZeroUsize>,
+    ) -> Self {
+        Self { objects, folders: Arc::new(folders), run, jobs }
     }
 
     /// Runs to the end. Returns the number of chunks and the final sums.
@@ -97,7 +104,8 @@ impl Driver {
         let stage = self.run.stage(PLAN).expect("the pipeline has a plan step").into_owned();
         let (run, chunk) = (self.run.clone(), ChunkIndex(0));
         let task = Task::Parts(chunk);
-        let work = Arc::new(Work::new(self.objects.clone(), run, Plan::unplanned(), stage, vec![task]));
+        let (objects, folders) = (self.objects.clone(), self.folders.clone());
+        let work = Arc::new(Work::new(objects, folders, run, Plan::unplanned(), stage, vec![task]));
         let (sender, mut ends) = mpsc::channel(1);
         work.do_chunks(sender).await;
         if let Some((_, End::Failed(failure))) = ends.recv().await {
@@ -144,7 +152,8 @@ impl Driver {
             self.fold_if_full(plan, place, group, &mut stages[place]).await?;
         }
         let (sender, mut ends) = mpsc::channel(threads * 2);
-        let work = Work::new(self.objects.clone(), self.run.clone(), plan.clone(), stage.clone(), tasks);
+        let (objects, folders) = (self.objects.clone(), self.folders.clone());
+        let work = Work::new(objects, folders, self.run.clone(), plan.clone(), stage.clone(), tasks);
         let work = Arc::new(work);
         // In a sequential stage a chunk begins when the one before it has ended.
         let at_once = if stage.order == Order::Sequential { 1 } else { threads };

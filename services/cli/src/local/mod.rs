@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &arguments::Local) -> Result<(), Failed> {
 }
 
 fn run_once(arguments: &arguments::Local, target: &Target<'_>) -> Result<Summary, Failed> {
-    let pipeline = setup::read_pipeline(&arguments.pipeline)?;
+    let mut pipeline = setup::read_pipeline(&arguments.pipeline)?;
     if let Process::Orders { table: Some(table) } = &pipeline.stages[0].process {
         say::note(&format!("table {table} is not written: a local run has no tables"));
     }
@@ -82,11 +82,12 @@ fn run_once(arguments: &arguments::Local, target: &Target<'_>) -> Result<Summary
         (None, _) => return Err(Failed::Usage(anyhow!("the pipeline reads a file: name it"))),
     };
     let source = setup::pin(input, arguments.source.as_deref())?;
+    let folders = setup::folders(&mut pipeline, &source, input, target.output);
     let run = setup::new_run(pipeline, source.clone(), target.output, target.errors);
     let outputs = [(run.output.clone(), target.output), (run.errors.clone(), target.errors)]
         .map(|(name, path)| (name, path.to_owned()));
     let objects = setup::open(setup::places(input, &source, outputs.into()), target.output)?;
-    let driver = drive::Driver::new(Arc::new(objects), run, target.jobs);
+    let driver = drive::Driver::new(Arc::new(objects), folders, run, target.jobs);
     let (chunks, sums) = driver.run()?;
     let errors = (sums.bad_records > 0).then(|| target.errors.to_owned());
     Ok(Summary { chunks, sums, output: target.output.to_owned(), errors })

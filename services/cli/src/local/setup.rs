@@ -9,14 +9,29 @@ use std::{
 use anyhow::{Context, anyhow};
 use fanfold_domain::{
     ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, SourcePin, Timestamp,
-    pipeline::Pipeline,
+    pipeline::{Pipeline, Process},
 };
 use fanfold_local::{LocalObjects, Places};
 
 use crate::Failed;
 
+/// The folder of each bucket.
+pub(super) type Folders = BTreeMap<String, PathBuf>;
+
 /// The bucket that names files rather than objects.
 pub(crate) const FILES: &str = "local";
+
+/// The bucket that names results beside the output, unless the pipeline names one.
+const RESULTS: &str = "results";
+
+/// Where a run on the file `input` finds the objects that its records name, by their bucket, and where it puts those
+/// that are made of them: beside the input, and beside the output.
+pub(super) fn folders(pipeline: &mut Pipeline, source: &SourcePin, input: &Path, output: &Path) -> Folders {
+    let Process::Resize(resize) = &mut pipeline.stages[0].process else { return Folders::new() };
+    let results = resize.bucket.get_or_insert_with(|| RESULTS.to_owned()).clone();
+    let beside = |file: &Path| directory_of(file).to_owned();
+    [(results, beside(output)), (source.object.bucket.clone(), beside(input))].into()
+}
 
 /// Reads a pipeline's document.
 pub(crate) fn read_pipeline(path: &Path) -> Result<Pipeline, Failed> {

@@ -18,7 +18,7 @@ use fanfold_ports::{Clock, objects::UploadError};
 use fanfold_web::{Reach, WebClient};
 use tokio::sync::mpsc;
 
-use super::drive::WORK;
+use super::{drive::WORK, setup::Folders};
 use crate::say;
 
 /// How a chunk ended, as a thread tells it.
@@ -55,6 +55,7 @@ impl Task {
 /// What the threads share: the chunks of one stage.
 pub(super) struct Work {
     objects: Arc<LocalObjects>,
+    folders: Arc<Folders>,
     run: Run,
     plan: Plan,
     stage: Stage,
@@ -67,6 +68,7 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn new(
         objects: Arc<LocalObjects>,
+        folders: Arc<Folders>,
         run: Run,
         plan: Plan,
         stage: Stage,
@@ -78,7 +80,7 @@ impl Work {
             pacer: Arc::new(LocalPacer::default()),
             clock: Arc::new(LocalClock),
         };
-        Self { objects, run, plan, stage, tasks, next: AtomicUsize::new(0), inherited, outside }
+        Self { objects, folders, run, plan, stage, tasks, next: AtomicUsize::new(0), inherited, outside }
     }
 
     /// Where a chunk is, for a person.
@@ -102,6 +104,7 @@ impl Work {
     /// Tries a chunk as often as the pipeline says.
     async fn do_chunk(&self, task: Task) -> End {
         let (retry, chunk) = (self.stage.retry, task.chunk());
+        let objects = fanfold_local::Folders::new(&self.objects, &self.folders);
         let mut tries = 1;
         loop {
             let name = tries.to_string();
@@ -110,7 +113,7 @@ impl Work {
                 Err(error) => return End::Failed(Failure::of_chunk(error.to_string())),
             };
             let attempt = Attempt {
-                objects: &*self.objects,
+                objects: &objects,
                 run: &self.run,
                 plan: &self.plan,
                 stage: &self.stage,

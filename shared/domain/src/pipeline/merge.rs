@@ -135,7 +135,7 @@ fn decode_key(
         };
         return node.refuse(mistakes, NotATemplate.to_string());
     };
-    if source.is_some_and(|source| hides_all(&template, source)) {
+    if source.is_some_and(|source| template.hides_all(source)) {
         mistakes.add(
             fields.path_of(name),
             format!("`{template}`, which every key that the source matches looks like"),
@@ -145,14 +145,7 @@ fn decode_key(
     Some(template)
 }
 
-/// Whether all that the source matches looks written by the template, so that nothing could start a run.
-fn hides_all(template: &KeyTemplate, source: &Source) -> bool {
-    source.is_object()
-        && source.prefix.starts_with(template.head())
-        && source.suffix.ends_with(template.tail())
-}
-
-fn bucket(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<String> {
+pub(super) fn bucket(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<String> {
     text_that(node, mistakes, "a bucket's name: 3 to 63 of a-z, 0-9, `.`, `-`", is_bucket)
 }
 

@@ -14,7 +14,7 @@
 //! placeholder and after its last (`_Output` of `{key}_Output`) marks what this pipeline writes: a key with both is
 //! never matched, and a document is refused if all that its source matches has both. The bucket's rule excludes
 //! the tails alone, which is the same where a template begins with its placeholder, as the defaults do.
-//! `merge.errors_key` likewise.
+//! `merge.errors_key` likewise, and `with.key` of a stage that resizes.
 //!
 //! Architecture invariant: nothing here knows where a document came from or what time it is; equal texts give
 //! equal pipelines.
@@ -30,6 +30,7 @@ mod plan_step;
 mod process;
 mod rate;
 mod request;
+mod resize;
 mod schedule;
 mod select;
 mod source;
@@ -67,6 +68,7 @@ pub use plan_step::PlanStep;
 pub use process::{Credentials, Process};
 pub use rate::{Order, RateLimit};
 pub use request::{InvalidTemplate, Piece, Placeholder, RequestTemplate};
+pub use resize::{Fit, ImageFormat, Resize};
 pub use schedule::{Cron, Rate, RateUnit, Schedule, Times, UTC};
 pub use select::select;
 pub use source::{Encoding, Format, Source};

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::http::Http;
+use super::resize::Resize;
 use crate::document::Mistakes;
 use crate::document::decode::{Fields, Node, Schema, list, text_that, word};
 
@@ -23,6 +24,8 @@ pub enum Process {
     Index,
     /// Asks a third party, and writes a line for each answer.
     Http(Box<Http>),
+    /// Makes a smaller image of each one that a record names, and writes a line of what came of it.
+    Resize(Box<Resize>),
     /// Runs a program that reads records on stdin and writes the part to stdout.
     Command {
         /// The program and its arguments: at least one, none empty, none with a NUL.
@@ -49,6 +52,7 @@ enum Builtin {
     Copy,
     Index,
     Http,
+    Resize,
 }
 
 impl Process {
@@ -64,6 +68,11 @@ impl Process {
         None
     }
 
+    /// Whether the key may be one of an object that this stage writes beside its parts.
+    pub(super) fn may_write(&self, key: &str) -> bool {
+        matches!(self, Self::Resize(resize) if resize.key.may_give(key))
+    }
+
     /// Writes the fields that [`Process::decode`] reads.
     pub(super) fn write(&self, stage: &mut Map<String, Json>) {
         let fields = match self {
@@ -74,6 +83,7 @@ impl Process {
             Self::Copy => vec![("process", json!("copy"))],
             Self::Index => vec![("process", json!("index"))],
             Self::Http(http) => vec![("process", json!("http")), ("with", http.to_document())],
+            Self::Resize(resize) => vec![("process", json!("resize")), ("with", resize.to_document())],
             Self::Command { argv, header_on_stdin, credentials } => vec![
                 ("command", json!(argv)),
                 ("header", json!(if *header_on_stdin { "stdin" } else { "none" })),
@@ -102,14 +112,16 @@ fn decode_builtin(node: &Node<'_>, stage: &Fields<'_>, mistakes: &mut Mistakes) 
         ("copy", Builtin::Copy),
         ("index", Builtin::Index),
         ("http", Builtin::Http),
+        ("resize", Builtin::Resize),
     ];
-    let builtin = word(node, mistakes, &names, &["resize"])?;
+    let builtin = word(node, mistakes, &names, &[])?;
     let options = stage.section("with");
     match builtin {
         Builtin::Orders => decode_orders(&options, mistakes),
         Builtin::Copy => no_options(&options, mistakes, Process::Copy),
         Builtin::Index => no_options(&options, mistakes, Process::Index),
         Builtin::Http => Http::decode(&options, mistakes).map(|http| Process::Http(Box::new(http))),
+        Builtin::Resize => Some(Process::Resize(Box::new(Resize::decode(&options, mistakes)?))),
     }
 }
 

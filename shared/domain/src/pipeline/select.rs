@@ -13,6 +13,7 @@ impl Pipeline {
             && key.ends_with(&self.source.suffix)
             && !key.ends_with('/')
             && !self.merge.may_write(key)
+            && !self.stages.iter().any(|stage| stage.process.may_write(key))
     }
 }
 

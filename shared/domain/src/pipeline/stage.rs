@@ -240,6 +240,17 @@ fn check_source(process: &Process, source: &Source, stage: &Fields<'_>, mistakes
             let found = "stdin on a source without a header";
             mistakes.add(stage.path_of("header"), found, "none, or stdin with `source.header: true`");
         }
+        Process::Resize(_) if source.format != Format::Jsonl && !source.is_list() => {
+            let found = "resize on a source that lists no objects";
+            mistakes.add(
+                stage.path_of("process"),
+                found,
+                "resize with `source.format: objects`, jsonl or items",
+            );
+        }
+        Process::Resize(resize) => {
+            resize.check_source(source, format!("{}.key", stage.path_of("with")), mistakes);
+        }
         _ => {}
     }
 }

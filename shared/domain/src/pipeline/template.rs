@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::source::Source;
+
 /// Longest object key, in bytes of UTF-8 (S3's own limit).
 pub const MAX_KEY_BYTES: usize = 1024;
 
@@ -62,6 +64,11 @@ impl KeyTemplate {
     pub fn may_give(&self, key: &str) -> bool {
         let (head, tail) = (self.head(), self.tail());
         key.len() > head.len() + tail.len() && key.starts_with(head) && key.ends_with(tail)
+    }
+
+    /// Whether all that the source matches looks given by this template, so that nothing could start a run.
+    pub(super) fn hides_all(&self, source: &Source) -> bool {
+        source.is_object() && source.prefix.starts_with(self.head()) && source.suffix.ends_with(self.tail())
     }
 
     /// The template as it was written.

@@ -234,6 +234,7 @@ impl Attempt<'_> {
             attempt: self.name,
             timeout_ms: self.stage.timeout_ms,
             inherited: self.inherited,
+            objects: self.objects,
             tables: self.tables,
             outside: self.outside,
             previous,

@@ -15,11 +15,11 @@ use crate::{
 /// The least that is copied of a piece to end the record that began before it, in bytes: most records are shorter.
 const STEP_BYTES: usize = 1024;
 
-/// One pass over the chunk's bytes.
-pub(super) struct Pass<'a> {
+/// One pass over the chunk's bytes. The processor may borrow what ends before the writers do.
+pub(super) struct Pass<'a, 'p> {
     attempt: &'a Attempt<'a>,
     framer: Framer,
-    processor: Box<dyn Processor>,
+    processor: Box<dyn Processor + 'p>,
     pub(super) part: PartWriter<'a>,
     pub(super) bad: BadRecords<'a>,
     /// The bad record that is being skipped.
@@ -29,8 +29,8 @@ pub(super) struct Pass<'a> {
     pub(super) records: u64,
 }
 
-impl<'a> Pass<'a> {
-    pub(super) fn new(attempt: &'a Attempt<'a>, processor: Box<dyn Processor>) -> Self {
+impl<'a, 'p> Pass<'a, 'p> {
+    pub(super) fn new(attempt: &'a Attempt<'a>, processor: Box<dyn Processor + 'p>) -> Self {
         let keys = attempt.run.keys(&attempt.stage.name);
         let max_record_bytes = attempt.run.pipeline.source.max_record_bytes;
         let named = Metadata::from([(ATTEMPT.to_owned(), attempt.name.to_owned())]);

@@ -5,6 +5,7 @@ mod copy;
 mod http;
 mod index;
 mod orders;
+mod resize;
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -13,7 +14,7 @@ use fanfold_domain::{
     LineEnd, Run,
     pipeline::{Process, Stage},
 };
-use fanfold_ports::{Fault, PortError, Tables};
+use fanfold_ports::{Fault, Objects, PortError, Tables};
 use fanfold_records::Dialect;
 use thiserror::Error;
 
@@ -64,9 +65,9 @@ pub enum ProcessError {
     /// A third party could not be asked.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// Rows could not be written.
+    /// Rows, or objects beside the part, could not be read or written.
     #[error(transparent)]
-    Rows(#[from] PortError),
+    Port(#[from] PortError),
 }
 
 impl ProcessError {
@@ -76,7 +77,7 @@ impl ProcessError {
             Self::Header(_) => false,
             Self::Command(error) => error.may_pass(),
             Self::Http(error) => error.may_pass(),
-            Self::Rows(error) => error.fault != Fault::Permanent,
+            Self::Port(error) => error.fault != Fault::Permanent,
         }
     }
 }
@@ -136,6 +137,8 @@ pub struct Context<'a> {
     pub timeout_ms: u64,
     /// The worker's environment.
     pub inherited: &'a Inherited,
+    /// Where objects are that records name, or that are made of them.
+    pub objects: &'a dyn Objects,
     /// Where rows are written; none writes none.
     pub tables: Option<&'a Arc<dyn Tables>>,
     /// How third parties are asked; none asks nobody.
@@ -149,7 +152,7 @@ pub fn wants_header(process: &Process) -> bool {
     match process {
         Process::Orders { .. } | Process::Command { .. } => true,
         Process::Http(http) => http.needs_header(),
-        Process::Copy | Process::Index => false,
+        Process::Copy | Process::Index | Process::Resize(_) => false,
     }
 }
 
@@ -157,12 +160,13 @@ pub fn wants_header(process: &Process) -> bool {
 ///
 /// # Errors
 /// The processor cannot work on such a source, or its command cannot be started.
-pub fn start(context: &Context<'_>) -> Result<Box<dyn Processor>, ProcessError> {
+pub fn start<'a>(context: &Context<'a>) -> Result<Box<dyn Processor + 'a>, ProcessError> {
     Ok(match &context.stage.process {
         Process::Copy => Box::new(copy::Copy),
         Process::Index => Box::new(index::Index::new(context.dialect)),
         Process::Http(http) => Box::new(http::Http::new(context, http)?),
         Process::Orders { .. } => Box::new(orders::Orders::new(context)?),
+        Process::Resize(options) => Box::new(resize::Images::new(context, options)),
         Process::Command { argv, header_on_stdin, credentials } => {
             Box::new(command::Command::start(context, argv, *header_on_stdin, *credentials)?)
         }

@@ -7,6 +7,7 @@ mod commands;
 mod http;
 mod orders;
 mod planning;
+mod resizing;
 mod scans;
 mod splitting;
 mod tampered;

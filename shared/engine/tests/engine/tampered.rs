@@ -1,7 +1,7 @@
 //! A store that does not show everything.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct Tampered {
     pub(crate) reads_end_at: u64,
     /// What is uploaded under a copy's source just before the copy.
     pub(crate) replaced_before_copies: Option<Vec<u8>>,
+    /// What is uploaded just before the last of these is put, once.
+    pub(crate) replaced_before_put: Mutex<Vec<(ObjectName, Bytes)>>,
 }
 
 impl Tampered {
@@ -38,6 +40,7 @@ impl Tampered {
             heads_unseen: AtomicU64::new(0),
             reads_end_at: u64::MAX,
             replaced_before_copies: None,
+            replaced_before_put: Mutex::default(),
         }
     }
 }
@@ -71,6 +74,14 @@ impl Objects for Tampered {
         condition: Condition,
         metadata: &Metadata,
     ) -> Result<Written, PortError> {
+        {
+            let mut newer = self.replaced_before_put.lock().unwrap();
+            if newer.last().is_some_and(|(name, _)| name == object) {
+                for (name, body) in newer.drain(..) {
+                    self.inner.insert(&name.bucket, name.key, body);
+                }
+            }
+        }
         self.inner.put(object, body, condition, metadata).await
     }
 

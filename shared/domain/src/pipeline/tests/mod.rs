@@ -4,6 +4,7 @@ mod accepted;
 mod after;
 mod http;
 mod refused;
+mod resize;
 mod round_trip;
 mod sections;
 mod sources;

@@ -46,6 +46,8 @@ fn process(source: &Source) -> BoxedStrategy<Process> {
     let orders = of("[a-zA-Z0-9_.-]{3,20}").prop_map(|table| Process::Orders { table });
     if matches!(source.format, Format::Csv { .. }) {
         prop_oneof![orders, Just(Process::Copy), Just(Process::Index), command, http()].boxed()
+    } else if source.format == Format::Jsonl {
+        prop_oneof![Just(Process::Copy), Just(Process::Index), command, http(), resize()].boxed()
     } else {
         prop_oneof![Just(Process::Copy), Just(Process::Index), command, http()].boxed()
     }
@@ -95,6 +97,24 @@ fn http() -> impl Strategy<Value = Process> {
                 max_answer_bytes,
                 first,
             }))
+        },
+    )
+}
+
+fn resize() -> impl Strategy<Value = Process> {
+    let fit = prop_oneof![Just(Fit::Inside), Just(Fit::Cover)];
+    let format = of(prop::sample::select(ImageFormat::ALL.to_vec()));
+    let bucket = of("[a-z0-9][a-z0-9.-]{1,20}[a-z0-9]");
+    let looks = (1u32..=16_383, 1u32..=16_383, fit, any::<bool>(), 1u8..=100, format);
+    (looks, bucket, 1u32..=64, (16u64 << 20)..=8 << 30).prop_map(
+        |((width, height, fit, enlarge, quality, format), bucket, at_once, memory_bytes)| {
+            // A format that loses nothing has no quality to say.
+            let quality = if format == Some(ImageFormat::Png) { 82 } else { quality };
+            // No generated suffix ends so.
+            let key = "{key}-of-an-image".parse().unwrap();
+            let resize =
+                Resize { width, height, fit, enlarge, quality, format, key, bucket, at_once, memory_bytes };
+            Process::Resize(Box::new(resize))
         },
     )
 }

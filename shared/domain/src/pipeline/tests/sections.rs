@@ -107,15 +107,9 @@ fn wrong_stages_are_refused() {
     check(
         &[
             (
-                "name: s, process: resize",
-                &[
-                    "stages[0].process: found \"resize\"; allowed: orders, copy, index, http (`resize` is not yet built)",
-                ],
-            ),
-            (
                 "name: s, process: order",
                 &[
-                    "stages[0].process: found \"order\"; allowed: orders, copy, index, http (did you mean `orders`?)",
+                    "stages[0].process: found \"order\"; allowed: orders, copy, index, http, resize (did you mean `orders`?)",
                 ],
             ),
             (

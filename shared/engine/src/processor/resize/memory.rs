@@ -1,0 +1,47 @@
+//! What the images of a chunk may take of memory together.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A permit is for as many bytes, so that a semaphore's count is enough for any memory.
+const PERMIT_BYTES: u64 = 1 << 10;
+
+/// Files as they were read have this share of the memory; what they are decoded to has the rest. Two budgets, taken
+/// one after the other: whoever waits for the second never holds what another needs to get there.
+const FILES_ARE_ONE_IN: u64 = 4;
+
+/// The memory of a chunk's images.
+pub(super) struct Memory {
+    pub(super) files: Budget,
+    pub(super) pixels: Budget,
+}
+
+/// A number of bytes that are lent.
+pub(super) struct Budget {
+    /// All there are.
+    pub(super) bytes: u64,
+    left: Arc<Semaphore>,
+}
+
+impl Memory {
+    pub(super) fn new(bytes: u64) -> Self {
+        let files = bytes / FILES_ARE_ONE_IN;
+        Self { files: Budget::new(files), pixels: Budget::new(bytes - files) }
+    }
+}
+
+impl Budget {
+    fn new(bytes: u64) -> Self {
+        let permits = usize::try_from(bytes / PERMIT_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
+        Self { bytes, left: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))) }
+    }
+
+    /// Waits for as many bytes, which are at most all there are, until the permit is dropped.
+    pub(super) async fn take(&self, bytes: u64) -> OwnedSemaphorePermit {
+        // Rounded up, but for the last of all: whoever needs everything gets it.
+        let permits = bytes.div_ceil(PERMIT_BYTES).min(self.bytes / PERMIT_BYTES);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+        self.left.clone().acquire_many_owned(permits).await.expect("nobody closes it")
+    }
+}

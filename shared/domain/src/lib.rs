@@ -12,6 +12,7 @@ pub mod ids;
 pub mod key;
 pub mod launch;
 pub mod manifest;
+pub mod map;
 pub mod message;
 pub mod object;
 pub mod outage;

@@ -162,6 +162,7 @@ impl Pipeline {
                 Stage::decode_all(node, m, source.as_ref())
             })
         });
+        fan_out.check_stages(stages.as_deref().unwrap_or_default(), mistakes);
         let stage = stages.as_ref().and_then(|stages| stages.first());
         let merge = Merge::decode(&fields.section("merge"), mistakes, source.as_ref(), stage);
         let on_error = fields.optional("on_error", OnError::DEFAULT, mistakes, OnError::decode);

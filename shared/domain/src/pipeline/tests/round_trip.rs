@@ -136,16 +136,25 @@ fn split() -> impl Strategy<Value = Split> {
     ]
 }
 
+/// Batches are of functions alone.
+fn fan_out(stage: &Stage) -> impl Strategy<Value = FanOut> + use<> {
+    let is_function = stage.run_on == RunOn::Lambda;
+    let batch = proptest::option::of(1u32..=1_000);
+    let map = batch.prop_map(move |batch| FanOut::Map { batch: batch.filter(|_| is_function) });
+    prop_oneof![Just(FanOut::Sqs), map]
+}
+
 fn pipeline() -> impl Strategy<Value = Pipeline> {
     let name = "[a-z0-9][a-z0-9-]{0,62}";
     let deadline_ms = 60_000u64..=13 * 86_400_000;
     let parts = source().prop_flat_map(|source| (stage(&source), merge(&source), Just(source)));
+    let parts = parts.prop_flat_map(|(stage, merge, source)| (fan_out(&stage), Just((stage, merge, source))));
     (name, parts, split(), deadline_ms, on_error()).prop_map(
-        |(name, (stage, merge, source), split, deadline_ms, on_error)| Pipeline {
+        |(name, (fan_out, (stage, merge, source)), split, deadline_ms, on_error)| Pipeline {
             name,
             source,
             split,
-            fan_out: FanOut::Sqs,
+            fan_out,
             deadline_ms,
             stages: vec![stage],
             merge,

@@ -1,4 +1,4 @@
-//! One configuration, three clients.
+//! One configuration, four clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
 use fanfold_ports::Ports;
 
 use crate::ledger::RetryConflicts;
-use crate::{DynamoLedger, DynamoTables, QueueUrls, S3Objects, SqsQueues, SystemClock};
+use crate::{DynamoLedger, DynamoTables, QueueUrls, S3Objects, SqsQueues, StepFunctionsMaps, SystemClock};
 
 /// What differs between AWS and its local stand-ins.
 #[derive(Debug, Clone)]
@@ -33,6 +33,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 const S3_TIMES: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(30));
 const DYNAMODB_TIMES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(12));
 const SQS_TIMES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(15));
+const SFN_TIMES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(15));
 
 /// Clients of AWS.
 #[derive(Debug, Clone)]
@@ -40,6 +41,7 @@ pub struct Aws {
     s3: aws_sdk_s3::Client,
     dynamodb: aws_sdk_dynamodb::Client,
     sqs: aws_sdk_sqs::Client,
+    sfn: aws_sdk_sfn::Client,
     whole_checksum: bool,
     region: Option<String>,
 }
@@ -64,6 +66,7 @@ impl Aws {
             s3: aws_sdk_s3::Client::from_conf(s3),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
             sqs: aws_sdk_sqs::Client::new(&within(&sdk, SQS_TIMES)),
+            sfn: aws_sdk_sfn::Client::new(&within(&sdk, SFN_TIMES)),
             whole_checksum: settings.whole_checksum,
             region: sdk.region().map(ToString::to_string),
         }
@@ -87,6 +90,11 @@ impl Aws {
     /// Queues on SQS.
     pub fn queues(&self, urls: QueueUrls) -> SqsQueues {
         SqsQueues::new(self.sqs.clone(), urls)
+    }
+
+    /// Executions of a state machine of Step Functions, given by its ARN.
+    pub fn maps(&self, state_machine_arn: impl Into<String>) -> StepFunctionsMaps {
+        StepFunctionsMaps::new(self.sfn.clone(), state_machine_arn.into())
     }
 
     /// The users' tables on DynamoDB.

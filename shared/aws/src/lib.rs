@@ -1,4 +1,5 @@
-//! The ports on AWS: objects on S3, the ledger on DynamoDB, queues on SQS, the clock of the machine.
+//! The ports on AWS: objects on S3, the ledger on DynamoDB, queues on SQS, executions on Step Functions, the clock of
+//! the machine.
 //!
 //! Each adapter speaks its port's language on the one side and the SDK's on the other, and has one mapping
 //! from the service's errors to the port's three faults. No SDK type is part of a signature here, and no call
@@ -12,6 +13,7 @@ mod clock;
 mod connect;
 mod error;
 mod ledger;
+mod maps;
 mod objects;
 mod queues;
 mod tables;
@@ -19,6 +21,7 @@ mod tables;
 pub use clock::SystemClock;
 pub use connect::{Aws, Settings};
 pub use ledger::DynamoLedger;
+pub use maps::StepFunctionsMaps;
 pub use objects::S3Objects;
 pub use queues::{QueueUrls, SqsQueues};
 pub use tables::DynamoTables;

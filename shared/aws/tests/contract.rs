@@ -3,6 +3,8 @@
 //! Region and credentials are the SDK's variables, whatever the stack takes for such. A test run makes buckets, a table and queues of its
 //! own. Without the variable nothing is tested, and that is said.
 
+#[path = "stack/maps.rs"]
+mod maps;
 #[path = "stack/queues.rs"]
 mod queues;
 #[path = "stack/s3.rs"]
@@ -48,6 +50,14 @@ mod fleet_contract {
     }
 
     fanfold_ports::fleet_contract!(instance);
+}
+
+mod maps_contract {
+    async fn instance() -> fanfold_ports::contract::MapsUnderTest {
+        super::maps::under_test(&super::local().await).await
+    }
+
+    fanfold_ports::maps_contract!(instance);
 }
 
 mod queues_contract {

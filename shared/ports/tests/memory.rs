@@ -4,10 +4,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use fanfold_domain::map::{ExecutionName, MapInput};
 use fanfold_ports::{
     Ports, Queue,
-    contract::{FleetUnderTest, LedgerUnderTest, ObjectsUnderTest, QueuesUnderTest, Receiver},
-    memory::{Faults, Faulty, Invocation, MemoryClock, MemoryObjects, MemoryQueues, MemoryWorld, Rates},
+    contract::{
+        FleetUnderTest, LedgerUnderTest, MapsUnderTest, ObjectsUnderTest, QueuesUnderTest, Receiver, Stopper,
+    },
+    memory::{
+        Faults, Faulty, Invocation, MemoryClock, MemoryMaps, MemoryObjects, MemoryQueues, MemoryWorld, Rates,
+    },
 };
 
 /// A consumer of the memory queues.
@@ -17,6 +22,20 @@ struct Driver(Arc<MemoryQueues>);
 impl Receiver for Driver {
     async fn receive(&self, queue: Queue) -> Vec<String> {
         self.0.receive_all(queue).into_iter().map(|message| message.body).collect()
+    }
+}
+
+/// Who ends executions in memory.
+struct Person(Arc<MemoryMaps>);
+
+#[async_trait]
+impl Stopper for Person {
+    async fn input(&self, name: &ExecutionName) -> MapInput {
+        self.0.executions()[name].input.clone()
+    }
+
+    async fn stop(&self, name: &ExecutionName) {
+        self.0.end(name, "ABORTED");
     }
 }
 
@@ -65,10 +84,16 @@ mod bare {
         FleetUnderTest { fleet: world(Faults::none()).fleet, unique: "test".to_owned() }
     }
 
+    async fn maps() -> MapsUnderTest {
+        let maps = world(Faults::none()).maps;
+        MapsUnderTest { stopper: Arc::new(Person(maps.clone())), maps, unique: "test".to_owned() }
+    }
+
     fanfold_ports::objects_contract!(objects);
     fanfold_ports::ledger_contract!(ledger);
     fanfold_ports::queues_contract!(queues);
     fanfold_ports::fleet_contract!(fleet);
+    fanfold_ports::maps_contract!(maps);
 }
 
 mod interleaved {
@@ -101,8 +126,16 @@ mod interleaved {
         FleetUnderTest { fleet: Arc::new(fleet), unique: "test".to_owned() }
     }
 
+    async fn maps() -> MapsUnderTest {
+        let world = world(Faults::seeded(7, Rates::NONE));
+        let maps = Faulty::new(world.maps.clone(), world.faults, Invocation::new("contract"));
+        let stopper = Arc::new(Person(world.maps));
+        MapsUnderTest { maps: Arc::new(maps), stopper, unique: "test".to_owned() }
+    }
+
     fanfold_ports::queues_contract!(queues);
     fanfold_ports::fleet_contract!(fleet);
+    fanfold_ports::maps_contract!(maps);
 }
 
 mod lagging {

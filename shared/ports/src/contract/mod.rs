@@ -17,6 +17,7 @@
 pub mod clusters;
 pub mod fleet;
 pub mod ledger;
+pub mod maps;
 pub mod objects;
 pub mod queues;
 mod sample;
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub use clusters::ClustersUnderTest;
 pub use fleet::FleetUnderTest;
 pub use ledger::LedgerUnderTest;
+pub use maps::{MapsUnderTest, Stopper};
 pub use objects::{ObjectsUnderTest, Rule};
 pub use queues::{QueuesUnderTest, Receiver};
 pub use sample::{sample_pipeline, sample_run};
@@ -97,6 +99,7 @@ mod tests {
             &[include_str!("queues.rs")],
             &[include_str!("fleet.rs")],
             &[include_str!("clusters.rs")],
+            &[include_str!("maps.rs")],
         ] {
             let (defined, listed) = defined_and_listed(files);
             assert!(!defined.is_empty());

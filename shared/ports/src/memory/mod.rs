@@ -16,6 +16,7 @@ mod faulty;
 mod fleet;
 mod invocation;
 mod ledger;
+mod maps;
 mod objects;
 mod queues;
 mod random;
@@ -32,6 +33,7 @@ pub use faulty::Faulty;
 pub use fleet::MemoryFleet;
 pub use invocation::Invocation;
 pub use ledger::MemoryLedger;
+pub use maps::{MemoryExecution, MemoryMaps};
 pub use objects::{MemoryObjects, STREAM_PIECE_BYTES};
 pub use queues::{MAX_MESSAGE_BYTES, MemoryQueues, QueuedMessage};
 pub use random::Random;
@@ -50,6 +52,8 @@ pub struct MemoryWorld {
     pub tables: Arc<MemoryTables>,
     /// Clusters as they were declared, and launches.
     pub fleet: Arc<MemoryFleet>,
+    /// Executions of the Distributed Map.
+    pub maps: Arc<MemoryMaps>,
     /// Time and chance.
     pub clock: MemoryClock,
     /// What goes wrong.
@@ -65,6 +69,7 @@ impl MemoryWorld {
             queues: Arc::new(MemoryQueues::new(clock.clone())),
             tables: Arc::new(MemoryTables::keyed(&["orderid", "confirmationid"])),
             fleet: Arc::default(),
+            maps: Arc::default(),
             clock,
             faults,
         }

@@ -3,6 +3,7 @@
 mod clusters;
 mod fleet;
 mod ledger;
+mod maps;
 mod objects;
 mod queues;
 mod tables;

@@ -119,6 +119,7 @@ impl Splitter {
             uploads: Vec::new(),
             list_uploads: Vec::new(),
             is_fenced: false,
+            settling: None,
             sums: None,
             reason,
             created_at: now,

@@ -1,6 +1,9 @@
 //! What follows from ended chunks: pure.
 
-use fanfold_domain::{ChunkIndex, GroupCount, GroupIndex, Grouping, Run, SCAN, Sums, pipeline::RunOn};
+use fanfold_domain::{
+    ChunkIndex, GroupCount, GroupIndex, Grouping, Run, SCAN, Sums,
+    pipeline::{FanOut, RunOn},
+};
 
 /// The chunks to be sent because these ended: for chunk i, chunk i + `window`. A function of i and not a
 /// count, so that a repetition sends the same chunk again and nothing leaks.
@@ -9,11 +12,13 @@ pub(crate) fn released(grouping: Grouping, window: u32, ended: &[ChunkIndex]) ->
     next.filter(|next| *next < grouping.chunks).map(ChunkIndex).collect()
 }
 
-/// The window of a stage. Of one on EKS all was launched at once: no end releases anything.
+/// The window of a stage. Of one on EKS all was launched at once, and a Map keeps to a number of its own: no end releases
+/// anything.
 pub(crate) fn window(run: &Run, stage: &str) -> u32 {
-    match run.stage().run_on {
-        RunOn::Eks(_) if stage != SCAN => u32::MAX,
-        _ => run.stage().max_concurrency,
+    match (run.pipeline.fan_out, &run.stage().run_on) {
+        _ if stage == SCAN => run.stage().max_concurrency,
+        (FanOut::Map { .. }, _) | (_, RunOn::Eks(_)) => u32::MAX,
+        (FanOut::Sqs, RunOn::Lambda) => run.stage().max_concurrency,
     }
 }
 

@@ -32,6 +32,6 @@ pub use object::{ObjectName, SourcePin};
 pub use outage::Outage;
 pub use ownership::{Newest, Ownership, Taking};
 pub use range::ByteRange;
-pub use run::{LineEnd, Plan, Run, RunState, Timestamp};
+pub use run::{LineEnd, Plan, Run, RunState, Settling, Timestamp};
 pub use scan::{SCAN, Scan};
 pub use stamp::{Stamp, Standing};

@@ -96,6 +96,7 @@ pub(crate) fn new_run(pipeline: Pipeline, source: SourcePin, output: &Path, erro
         uploads: Vec::new(),
         list_uploads: Vec::new(),
         is_fenced: false,
+        settling: None,
         sums: None,
         reason: None,
         created_at: Timestamp(0),

@@ -248,6 +248,7 @@ mod tests {
             uploads: Vec::new(),
             list_uploads: Vec::new(),
             is_fenced: false,
+            settling: None,
             sums: None,
             reason: None,
             created_at: Timestamp(1_000),

@@ -11,7 +11,6 @@ use tokio::sync::OnceCell;
 use crate::stack::{Stack, unique};
 
 const WAITS: &str = r#"{"StartAt":"Wait","States":{"Wait":{"Type":"Wait","Seconds":600,"End":true}}}"#;
-const ROLE: &str = "arn:aws:iam::000000000000:role/nobody";
 
 pub(crate) async fn under_test(stack: &Stack) -> MapsUnderTest {
     static STATE_MACHINE: OnceCell<String> = OnceCell::const_new();
@@ -27,8 +26,16 @@ pub(crate) async fn under_test(stack: &Stack) -> MapsUnderTest {
 
 async fn make_state_machine(client: &Client) -> String {
     let create = client.create_state_machine().name(format!("maps-{}", unique())).definition(WAITS);
-    let created = create.role_arn(ROLE).send().await.expect("the state machine is made");
+    let created = create.role_arn(role(client).await).send().await.expect("the state machine is made");
     created.state_machine_arn
+}
+
+/// The role of whatever state machine is deployed there: it must be one that there is, and does nothing here.
+async fn role(client: &Client) -> String {
+    let listed = client.list_state_machines().send().await.expect("the state machines are listed");
+    let deployed = listed.state_machines.into_iter().next().expect("a stack is deployed there");
+    let describe = client.describe_state_machine().state_machine_arn(deployed.state_machine_arn);
+    describe.send().await.expect("the state machine is there").role_arn
 }
 
 struct Person {

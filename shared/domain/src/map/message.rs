@@ -122,12 +122,6 @@ pub struct MapEnd {
     pub stage: String,
     /// Of which generation.
     pub generation: Generation,
-    /// Up to which chunk what has not ended was sent by the queue of chunks, once it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sent: Option<ChunkIndex>,
-    /// How many chunks had not ended when this was sent, if it counts only where none has ended since.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<u32>,
 }
 
 /// What an execution tells.
@@ -196,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_a_map_tells_is_told_from_a_completion() {
-        let end = MapEnd { run: run(), stage: "s".into(), generation: Generation(0), sent: None, seen: None };
+        let end = MapEnd { run: run(), stage: "s".into(), generation: Generation(0) };
         let ended = MapMessage::MapEnded(end.clone());
         assert_eq!(Told::read(&encode(&ended)).unwrap(), Told::Map(ended));
         let done = Completion {

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use fanfold_domain::{
     Chunk, ChunkIndex, LaunchIndex, ObjectName, Plan, Run, RunState, SCAN, Scan, key,
-    launch::Launching,
+    launch::{Launching, TooManyLaunches},
     manifest,
-    message::{ChunkMessage, LaunchMessage, encode},
-    pipeline::RunOn,
+    message::{ChunkMessage, encode},
+    pipeline::{self, RunOn},
 };
 use fanfold_engine::plan::Planned;
 use fanfold_lifecycle::{change, fail};
@@ -16,7 +16,10 @@ use fanfold_ports::{
     queues::Outgoing,
 };
 
-use crate::{Splitter, SplitterError};
+use crate::{
+    Splitter, SplitterError,
+    map::{MapStart, launch_message},
+};
 
 /// The fanning out of one planned run.
 pub(crate) struct FanOut<'a> {
@@ -25,7 +28,7 @@ pub(crate) struct FanOut<'a> {
 }
 
 impl FanOut<'_> {
-    /// Writes the manifest, saves the plan, sends the first window or all launches, and only then makes the run `running`:
+    /// Writes the manifest, saves the plan, sends the first window or all launches or starts a Map, and only then makes the run `running`:
     /// a crash before that leaves it in `planning`, where all of this is done again.
     pub(crate) async fn send(self, planned: Planned) -> Result<(), SplitterError> {
         let Planned { plan, chunks, bytes_read } = planned;
@@ -35,15 +38,33 @@ impl FanOut<'_> {
         if !self.save_plan(plan).await? {
             return Ok(());
         }
-        let chunks = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-        match self.run.stage().run_on {
-            RunOn::Lambda => self.send_first_window(&self.run.stage().name, chunks).await?,
-            RunOn::Eks(_) => match Launching::of(chunks, self.run.stage().max_concurrency) {
+        let sent = match self.run.pipeline.fan_out {
+            pipeline::FanOut::Sqs => {
+                self.send_messages(u32::try_from(chunks.len()).unwrap_or(u32::MAX)).await?
+            }
+            pipeline::FanOut::Map { batch } => {
+                let chunk_bytes: Vec<u64> = chunks.iter().map(|chunk| chunk.range.len()).collect();
+                let Self { splitter, run } = self;
+                MapStart { splitter, run, stage: run.stage(), batch }.send(&chunk_bytes).await?
+            }
+        };
+        match sent {
+            Ok(()) => self.begin_running().await,
+            Err(too_many) => self.fail(&too_many.to_string()).await,
+        }
+    }
+
+    /// Sends the first window, or all launches. `Err` within if the stage has too many chunks for its pods.
+    async fn send_messages(&self, chunks: u32) -> Result<Result<(), TooManyLaunches>, SplitterError> {
+        let stage = self.run.stage();
+        match stage.run_on {
+            RunOn::Lambda => self.send_first_window(&stage.name, chunks).await?,
+            RunOn::Eks(_) => match Launching::of(chunks, stage.max_concurrency) {
                 Ok(launching) => self.send_launches(launching).await?,
-                Err(too_many) => return self.fail(&too_many.to_string()).await,
+                Err(too_many) => return Ok(Err(too_many)),
             },
         }
-        self.begin_running().await
+        Ok(Ok(()))
     }
 
     /// Has the source scanned by workers, or sends what begins that once more. The run stays in `planning`; the
@@ -71,17 +92,8 @@ impl FanOut<'_> {
 
     /// Sends all launches: how many pods run at once is their Jobs' matter.
     async fn send_launches(&self, launching: Launching) -> Result<(), SplitterError> {
-        let message = |launch| {
-            Outgoing::now(encode(&LaunchMessage {
-                run: self.run.id.clone(),
-                stage: self.run.stage().name.clone(),
-                generation: self.run.generation,
-                launch,
-                launch_generation: 0,
-                chunks: launching.chunks_of(launch),
-                waited: 0,
-            }))
-        };
+        let message =
+            |launch| Outgoing::now(encode(&launch_message(self.run, self.run.stage(), launching, launch)));
         let messages = (0..launching.launches()).map(LaunchIndex).map(message).collect();
         Ok(self.splitter.ports.queues.send(Queue::Launches, messages).await?)
     }

@@ -1,9 +1,11 @@
 //! From a message of the queue `intake` to a run that is under way.
 
+use std::sync::Arc;
+
 use fanfold_domain::{Run, RunState, Scan, message::Intake, pipeline::Pipeline};
 use fanfold_engine::plan::{PlanError, Planned, ScanLimits, plan, plan_scanned, scan_due};
 use fanfold_lifecycle::{LifecycleError, fail, read, source_changed};
-use fanfold_ports::{PortError, Ports, ledger::StageId, objects::UploadError};
+use fanfold_ports::{Maps, PortError, Ports, ledger::StageId, objects::UploadError};
 use thiserror::Error;
 
 use crate::{event, event::InvalidEvent, fan_out::FanOut};
@@ -12,6 +14,8 @@ use crate::{event, event::InvalidEvent, fan_out::FanOut};
 pub struct Splitter {
     /// The world.
     pub ports: Ports,
+    /// Executions of the Distributed Map.
+    pub maps: Arc<dyn Maps>,
     /// The bucket of manifests and parts.
     pub work_bucket: String,
     /// Where outputs go unless a pipeline says otherwise.

@@ -9,6 +9,7 @@ mod begin;
 mod event;
 mod fan_out;
 mod handler;
+mod map;
 
 pub use event::InvalidEvent;
 pub use handler::{Splitter, SplitterError};

@@ -9,8 +9,9 @@ use fanfold_runtime::{
     Variables, boot,
     config::{
         FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_FOLDS_QUEUE_URL,
-        FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM,
-        FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
+        FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_MAP_STATE_MACHINE_ARN,
+        FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET,
+        Function,
     },
     sqs::{SqsEvent, run_batch},
 };
@@ -24,6 +25,7 @@ struct Config {
     output_bucket: String,
     default_pipeline: Option<Pipeline>,
     scan_limits: ScanLimits,
+    state_machine: String,
 }
 
 fn read(variables: &mut Variables<'_>) -> Config {
@@ -42,17 +44,23 @@ fn read(variables: &mut Variables<'_>) -> Config {
         scan_limits: variables
             .parsed(FANFOLD_SCAN_ALONE_MIB, str::parse::<u32>)
             .map_or(ScanLimits::DEFAULT, |mib| ScanLimits::alone_up_to(u64::from(mib) << 20)),
+        state_machine: variables.arn(FANFOLD_MAP_STATE_MACHINE_ARN),
     }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
-        let Config { aws, table, queues, work_bucket, output_bucket, default_pipeline, scan_limits } =
-            Variables::from_environment(Function::Splitter, read)?;
-        let ports = Aws::connect(aws).await.ports(table, queues);
-        let splitter =
-            Arc::new(Splitter { ports, work_bucket, output_bucket, default_pipeline, scan_limits });
+        let config = Variables::from_environment(Function::Splitter, read)?;
+        let aws = Aws::connect(config.aws).await;
+        let splitter = Arc::new(Splitter {
+            ports: aws.ports(config.table, config.queues),
+            maps: Arc::new(aws.maps(config.state_machine)),
+            work_bucket: config.work_bucket,
+            output_bucket: config.output_bucket,
+            default_pipeline: config.default_pipeline,
+            scan_limits: config.scan_limits,
+        });
         Ok(move |event: SqsEvent, _| {
             let splitter = splitter.clone();
             async move {

@@ -1,6 +1,6 @@
 //! One sweep over the runs that have not ended.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fanfold_domain::{
     GroupCount, GroupIndex, Plan, Run, RunId, RunState, Timestamp,
@@ -8,7 +8,7 @@ use fanfold_domain::{
 };
 use fanfold_lifecycle::{LifecycleError, fail, finish_if_full, give_up, read};
 use fanfold_ports::{
-    PortError, Ports, Queue,
+    Maps, PortError, Ports, Queue,
     clusters::ClusterError,
     ledger::{StageId, Unfinished},
     objects::UploadError,
@@ -32,6 +32,8 @@ const REPORT_DELAY_S: u32 = 60;
 pub struct Sweeper {
     /// The world.
     pub ports: Ports,
+    /// Executions of the Distributed Map.
+    pub maps: Arc<dyn Maps>,
     /// The bucket of groups.
     pub work_bucket: String,
     /// Where the last sweep ran out of time.
@@ -134,7 +136,10 @@ impl Sweeper {
                 return Ok(());
             }
             Repair::Plan => self.send(Queue::Intake, encode(&Intake::Resume { run: id.clone() })).await?,
-            Repair::Fold => self.fold_again(&run).await?,
+            Repair::Fold => {
+                self.fold_again(&run).await?;
+                self.settle_map(&run).await?;
+            }
             Repair::Assemble => {
                 let message = FoldMessage::Assemble { run: id.clone(), generation: run.generation };
                 self.send(Queue::Folds, encode(&message)).await?;
@@ -192,7 +197,7 @@ impl Sweeper {
     }
 
     /// The counters of these groups, in order.
-    async fn counts(
+    pub(crate) async fn counts(
         &self,
         stage: &StageId,
         groups: Vec<GroupIndex>,
@@ -214,6 +219,6 @@ fn outcome(failed: Vec<(RunId, SweeperError)>) -> Result<(), SweeperError> {
         .map_or(Ok(()), |(first, error)| Err(SweeperError::Some { count, first, source: Box::new(error) }))
 }
 
-fn groups(plan: &Plan) -> impl Iterator<Item = GroupIndex> {
+pub(crate) fn groups(plan: &Plan) -> impl Iterator<Item = GroupIndex> {
     (0..plan.grouping.groups()).map(GroupIndex)
 }

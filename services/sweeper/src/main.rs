@@ -11,8 +11,8 @@ use fanfold_runtime::{
     config::{
         FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN, FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_EVENTS_DEAD_QUEUE_ARN,
         FANFOLD_FOLDS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_QUEUE_URL,
-        FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET,
-        Function,
+        FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_MAP_STATE_MACHINE_ARN,
+        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch},
 };
@@ -24,6 +24,7 @@ struct Config {
     table: String,
     queues: QueueUrls,
     work_bucket: String,
+    state_machine: String,
     dead: [(String, DeadQueue); 3],
 }
 
@@ -39,6 +40,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
             ..QueueUrls::default()
         },
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
+        state_machine: variables.arn(FANFOLD_MAP_STATE_MACHINE_ARN),
         dead: [
             (variables.arn(FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN), DeadQueue::Completions),
             (variables.arn(FANFOLD_FOLDS_DEAD_QUEUE_ARN), DeadQueue::Folds),
@@ -85,14 +87,15 @@ async fn handle(
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
-        let Config { aws, table, queues, work_bucket, dead } =
+        let Config { aws, table, queues, work_bucket, state_machine, dead } =
             Variables::from_environment(Function::Sweeper, read)?;
         let aws = Aws::connect(aws).await;
         let fleet = Arc::new(aws.ledger(table.clone()));
         let kube = KubePorts { fleet, clusters: Arc::new(EksClusters::connect().await) };
         let ports = aws.ports(table, queues);
         let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone() };
-        let sweeper = Sweeper { ports, work_bucket, left_off: LeftOff::default() };
+        let maps = Arc::new(aws.maps(state_machine));
+        let sweeper = Sweeper { ports, maps, work_bucket, left_off: LeftOff::default() };
         let shared = Arc::new((sweeper, watcher, dead));
         Ok(move |trigger: Trigger, invocation: Invocation| {
             let shared = shared.clone();

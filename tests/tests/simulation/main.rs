@@ -13,6 +13,7 @@ mod driver;
 mod gate;
 mod kube;
 mod kube_ports;
+mod maps;
 mod ports;
 mod record;
 mod scenario;
@@ -135,6 +136,11 @@ async fn a_crash_between_any_two_effects_of_a_scan_by_workers_is_healed() {
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_any_two_effects_on_clusters_is_healed() {
     crash_at_every_point(Scenario::small_on_clusters()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_any_two_effects_of_a_map_is_healed() {
+    crash_at_every_point(Scenario::small_by_map()).await;
 }
 
 async fn crash_at_every_point(scenario: Scenario) {

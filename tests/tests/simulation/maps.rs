@@ -130,7 +130,7 @@ impl Maps {
         let items: Vec<Child> =
             lines.map(|line| Child { body: line.to_owned(), ..Child::default() }).collect();
         let is_stopped = is_rough && self.chance.percent(self.scenario.stops_percent);
-        let stops_at_ms = is_stopped.then(|| now + self.chance.within(0..SECOND));
+        let stops_at_ms = is_stopped.then(|| now + self.chance.within(0..self.scenario.stops_within_ms));
         let waiting = (0..items.len()).collect();
         Execution { input, items, waiting, active: 0, failed: 0, stops_at_ms }
     }

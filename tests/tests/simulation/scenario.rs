@@ -61,7 +61,6 @@ pub(crate) struct KubeScenario {
 }
 
 /// How executions of a Map fare, beside their children's own functions.
-#[expect(clippy::struct_field_names, reason = "each is a share of a hundred, as elsewhere")]
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MapScenario {
     /// Of a hundred children that fail, how many die without a word.
@@ -70,8 +69,16 @@ pub(crate) struct MapScenario {
     pub(crate) doubles_percent: u64,
     /// Of a hundred executions, how many a person stops.
     pub(crate) stops_percent: u64,
+    /// Before so many milliseconds are over.
+    pub(crate) stops_within_ms: u64,
     /// Of a hundred ends, how many are told to nobody.
     pub(crate) lost_ends_percent: u64,
+}
+
+impl MapScenario {
+    fn is_calm(&self) -> bool {
+        self.silent_percent + self.doubles_percent + self.stops_percent + self.lost_ends_percent == 0
+    }
 }
 
 /// What is wrong with one chunk, whichever run it is of.
@@ -239,11 +246,12 @@ impl Scenario {
         Self { pipeline, kube: Some(kube), ..small }
     }
 
-    /// The same by a Map, whose batches have two chunks.
-    pub(crate) fn small_by_map() -> Self {
+    /// The same by a Map, whose batches have so many chunks and which fares so.
+    pub(crate) fn small_by_map(batch: u32, map: MapScenario) -> Self {
         let mut small = Self::small(ScanLimits::DEFAULT);
-        small.pipeline.fan_out = FanOut::Map { batch: Some(2) };
-        Self { map: Some(MapScenario::default()), ..small }
+        small.pipeline.fan_out = FanOut::Map { batch: Some(batch) };
+        small.pipeline.split = Split::Records(1);
+        Self { map: Some(map), ..small }
     }
 
     /// A small run without anything wrong, to be crashed at every point in turn.
@@ -299,6 +307,7 @@ impl Scenario {
             && self.sick_chunk.is_none()
             && self.refused.is_none()
             && self.lagging_reads == 0
+            && self.map.as_ref().is_none_or(MapScenario::is_calm)
             && self.acts.len() == 1
             && !self
                 .has(|act| matches!(act, Act::Upload { event_delays_ms, .. } if event_delays_ms.len() != 1))
@@ -361,6 +370,7 @@ fn map(chance: &Chance, is_rough: bool) -> MapScenario {
         silent_percent: often(50, &[30, 100]),
         doubles_percent: often(40, &[10, 50]),
         stops_percent: often(40, &[60, 100]),
+        stops_within_ms: chance.one_of(&[20, 200, SECOND]),
         lost_ends_percent: often(50, &[50, 100]),
     }
 }

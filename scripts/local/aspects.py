@@ -406,4 +406,26 @@ RULES = [
     ),
 ]
 
-ASPECTS = BUCKETS + TABLES + QUEUES + FUNCTIONS + RULES
+
+# ---- State machines
+
+
+def state_machine(aws: Aws, arn: str) -> dict:
+    return aws.stepfunctions.describe_state_machine(stateMachineArn=arn)
+
+
+MAPS = [
+    Aspect(
+        "state machine: type", "AWS::StepFunctions::StateMachine",
+        lambda p: p["StateMachineType"],
+        lambda aws, arn: state_machine(aws, arn)["type"],
+    ),
+    Aspect(
+        "state machine: definition", "AWS::StepFunctions::StateMachine",
+        # With nothing left in it that was to be filled in.
+        lambda p: [True, True],
+        lambda aws, arn: [("DISTRIBUTED" in (text := state_machine(aws, arn)["definition"])), "${" not in text],
+    ),
+]
+
+ASPECTS = BUCKETS + TABLES + QUEUES + FUNCTIONS + RULES + MAPS

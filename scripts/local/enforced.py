@@ -16,8 +16,9 @@ def write() -> None:
             policy["Statement"] = [adapted(s) for s in policy["Statement"] if s.get("Sid") != "TlsOnly"]
         if "PolicyDocument" in properties and not properties["PolicyDocument"]["Statement"]:
             del resources[name]
-        if "CodeUri" in properties:
-            properties["CodeUri"] = str(PROJECT / properties["CodeUri"])
+        for uri in ("CodeUri", "DefinitionUri"):
+            if uri in properties:
+                properties[uri] = str(PROJECT / properties[uri])
     ENFORCED_TEMPLATE.write_text(yaml_dump(document))
 
 

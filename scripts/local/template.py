@@ -31,6 +31,8 @@ class Template:
             if resource["Type"] == "AWS::Serverless::Function":
                 # Where `sam deploy` would have put it.
                 resource["Properties"]["CodeUri"] = "s3://somewhere/code.zip"
+            if resource["Type"] == "AWS::Serverless::StateMachine":
+                resource["Properties"]["DefinitionUri"] = "s3://somewhere/definition.json"
         document = Translator({}, Parser()).translate(source, dict(self.parameters))
         self.mappings = document.get("Mappings", {})
         self.conditions = document.get("Conditions", {})

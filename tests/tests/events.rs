@@ -63,12 +63,15 @@ impl Stack {
     /// A sample, with the entity tag that this memory gave the source, and without a version, which it keeps
     /// none of.
     fn event(&self, name: &str) -> SqsEvent {
+        serde_json::from_str(&self.text(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn text(&self, name: &str) -> String {
         let version = format!(r#"\"version-id\":\"{VERSION}\","#);
-        let text = sample(name)
+        sample(name)
             .replace(&version, "")
             .replace(ETAG, self.etag.as_str())
-            .replace(run_id(VERSION).as_str(), run_id(self.etag.as_str()).as_str());
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+            .replace(run_id(VERSION).as_str(), run_id(self.etag.as_str()).as_str())
     }
 
     async fn split(&self, event: SqsEvent) -> SqsBatchResponse {
@@ -80,6 +83,7 @@ impl Stack {
         let document = document.replace("records: 30000", "records: 2");
         let splitter = Splitter {
             ports: self.ports.clone(),
+            maps: self.world.maps.clone(),
             work_bucket: "work".into(),
             input_bucket: BUCKET.into(),
             output_bucket: "output".into(),
@@ -255,11 +259,45 @@ async fn a_launch_becomes_a_job() {
     assert_eq!(clusters.all_jobs("one").len(), 1);
 }
 
+/// The run of the samples, fanned out by a Map: its list's only line is the sample, and the rest is as by messages.
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_a_map_is_told_of_as_its_chunks_are() {
+    let stack = Stack::new();
+    let document =
+        sample("orders.yaml").replace("stages:", "fan_out: { distributed-map: { batch: 2 } }\nstages:");
+    stack.split_by(&document, stack.event("splitter.json")).await;
+    let execution = stack.world.maps.executions().into_values().next().expect("one was started");
+    let list = ObjectName::new(&execution.input.bucket, &execution.input.key);
+    let list = stack.world.objects.contents(&list).expect("its list is there");
+    let batch = stack.text("worker-batch.json");
+    let read = |text: &[u8]| serde_json::from_slice::<Value>(text).expect("it is JSON");
+    assert_eq!(read(&list), read(batch.as_bytes()));
+    assert_eq!(stack.sent(Queue::Chunks), Vec::<String>::new());
+
+    let worker = stack.worker();
+    worker.handle_batch(&batch, None).await.expect("memory answers");
+    let completions = bodies(&stack.event("tracker.json"));
+    assert_eq!(messages(&completions), messages(&stack.sent(Queue::Completions)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_map_left_undone_goes_on_by_messages() {
+    let stack = Stack::new();
+    let document = sample("orders.yaml").replace("stages:", "fan_out: distributed-map\nstages:");
+    stack.split_by(&document, stack.event("splitter.json")).await;
+    let told = stack.event("tracker-map.json");
+    assert_eq!(failed(&stack.track(with_garbage(told)).await), ["garbage"]);
+    // Of the child that failed, and again of the Map that ended.
+    let chunks = stack.sent(Queue::Chunks);
+    let chunk = bodies(&stack.event("worker.json")).remove(0);
+    assert_eq!((chunks.len(), chunks.iter().filter(|sent| **sent == chunk).count()), (4, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_event_that_was_not_delivered_goes_to_the_intake_again() {
     let stack = Stack::new();
-    let sweeper =
-        Sweeper { ports: stack.ports.clone(), work_bucket: "work".into(), left_off: LeftOff::default() };
+    let (ports, maps) = (stack.ports.clone(), stack.world.maps.clone());
+    let sweeper = Sweeper { ports, maps, work_bucket: "work".into(), left_off: LeftOff::default() };
     let event = stack.event("sweeper-events-dead.json");
     let sent = bodies(&event);
     let handle = async |message: Delivery| sweeper.handle_dead(DeadQueue::Events, &message.body).await;

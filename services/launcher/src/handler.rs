@@ -1,4 +1,4 @@
-//! From a message of the queue `launches` to a Job on a cluster.
+//! From a message of the queue `launches`, or an item of a Distributed Map, to a Job on a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,6 +67,18 @@ pub enum LauncherError {
         /// Which.
         launch: LaunchIndex,
     },
+}
+
+impl LauncherError {
+    /// Whether no further try would mend it.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Message(_) | Self::NotOnEks(_) | Self::TooMany(_) => true,
+            Self::Port(failed) | Self::Lifecycle(LifecycleError::Port(failed)) => failed.is_permanent(),
+            Self::Part(error) => error.is_final(),
+            Self::Lifecycle(_) | Self::Unplanned(_) | Self::Overtaken { .. } => false,
+        }
+    }
 }
 
 /// The seconds after which a launch that no cluster takes is tried again, first and at most.

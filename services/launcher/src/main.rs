@@ -13,7 +13,8 @@ use fanfold_runtime::{
         FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
         FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
-    sqs::{Delivery, SqsEvent, run_batch},
+    sqs::{Delivery, run_batch},
+    step::{Answer, Named, Trigger},
 };
 
 struct Config {
@@ -57,11 +58,19 @@ async fn main() -> ExitCode {
         let kube = KubePorts { fleet: Arc::new(aws.ledger(table.clone())), clusters };
         let ports = aws.ports(table, queues);
         let launcher = Arc::new(Launcher { ports, kube, surroundings, runs: RunCache::default() });
-        Ok(move |event: SqsEvent, _| {
+        Ok(move |trigger: Trigger, _| {
             let launcher = launcher.clone();
             async move {
+                let event = match trigger {
+                    Trigger::Messages(event) => event,
+                    Trigger::Item(item) => {
+                        let launched = launcher.handle(&item.to_string()).await;
+                        launched.map_err(|error| Named::of_item(error.is_permanent(), error))?;
+                        return Ok(Answer::Item {});
+                    }
+                };
                 let handle = async |message: Delivery| launcher.handle(&message.body).await;
-                Ok(run_batch(event, 1, handle).await?)
+                Ok(Answer::Messages(run_batch(event, 1, handle).await?))
             }
         })
     })

@@ -208,6 +208,7 @@ impl Splitter {
             uploads: Vec::new(),
             list_uploads: Vec::new(),
             is_fenced: false,
+            settling: None,
             sums: None,
             reason,
             scheduled_at,

@@ -5,8 +5,8 @@ use fanfold_domain::{
     Chunk, ChunkIndex, LaunchIndex, ObjectName, PLAN, Plan, Run, RunState, SCAN, Scan, key,
     launch::{Launching, TooManyLaunches},
     manifest,
-    message::{ChunkMessage, LaunchMessage, encode},
-    pipeline::RunOn,
+    message::{ChunkMessage, encode},
+    pipeline::{self, RunOn, Stage},
 };
 use fanfold_engine::plan::Planned;
 use fanfold_lifecycle::{change, fail, finish_if_full, first_window, try_to_announce};
@@ -16,7 +16,10 @@ use fanfold_ports::{
     queues::Outgoing,
 };
 
-use crate::{Splitter, SplitterError};
+use crate::{
+    Splitter, SplitterError,
+    map::{MapStart, launch_message},
+};
 
 /// The fanning out of one planned run.
 pub(crate) struct FanOut<'a> {
@@ -25,7 +28,7 @@ pub(crate) struct FanOut<'a> {
 }
 
 impl FanOut<'_> {
-    /// Writes the manifest, saves the plan, sends the first window or all launches, and only then makes the run `running`:
+    /// Writes the manifest, saves the plan, sends the first window or all launches or starts a Map, and only then makes the run `running`:
     /// a crash before that leaves it in `planning`, where all of this is done again.
     pub(crate) async fn send(self, planned: Planned) -> Result<(), SplitterError> {
         let Planned { plan, chunks, bytes_read, .. } = planned;
@@ -35,28 +38,44 @@ impl FanOut<'_> {
             return self.fail(&too_many.to_string()).await;
         }
         self.write_manifest(&chunks).await?;
+        let chunk_bytes: Vec<u64> = chunks.iter().map(|chunk| chunk.range.len()).collect();
         let Some(run) = self.save_plan(plan).await? else { return Ok(()) };
         let planned = FanOut { splitter: self.splitter, run: &run };
-        planned.begin_stage(0).await?;
+        planned.begin_stage(0, &chunk_bytes).await?;
         planned.begin_running().await
     }
 
-    /// Sends the chunks with which a stage begins: its first window, or all launches. Done again it does no harm.
-    pub(crate) async fn begin_stage(&self, place: usize) -> Result<(), SplitterError> {
-        let stage = &self.run.pipeline.stages[place];
+    /// Sends the chunks with which a stage begins: its first window, all launches, or what a Map is given. Done again it
+    /// does no harm.
+    pub(crate) async fn begin_stage(&self, place: usize, chunk_bytes: &[u64]) -> Result<(), SplitterError> {
+        let Self { splitter, run } = *self;
+        let stage = &run.pipeline.stages[place];
+        if let pipeline::FanOut::Map { batch } = run.pipeline.fan_out {
+            return match (MapStart { splitter, run, stage, batch }).send(chunk_bytes).await? {
+                Ok(()) => Ok(()),
+                Err(too_many) => self.fail(&too_many.to_string()).await,
+            };
+        }
         match stage.run_on {
             RunOn::Lambda => {
-                let chunks = first_window(&*self.splitter.ports.ledger, self.run, place).await?;
+                let chunks = first_window(&*splitter.ports.ledger, run, place).await?;
                 self.send_chunks(&stage.name, chunks).await
             }
             RunOn::Eks(_) => {
-                let chunks = self.run.grouping_at(place).map_or(0, |grouping| grouping.chunks);
+                let chunks = run.grouping_at(place).map_or(0, |grouping| grouping.chunks);
                 match Launching::of(chunks, stage.max_concurrency) {
-                    Ok(launching) => self.send_launches(&stage.name, launching).await,
+                    Ok(launching) => self.send_launches(stage, launching).await,
                     Err(too_many) => self.fail(&too_many.to_string()).await,
                 }
             }
         }
+    }
+
+    /// The bytes of each chunk of a stage behind the first, which are not known before it is: as many as its share of
+    /// what the run reads.
+    pub(crate) fn chunk_bytes(&self, place: usize) -> Vec<u64> {
+        let chunks = self.run.grouping_at(place).map_or(0, |grouping| grouping.chunks);
+        vec![self.run.input().size_bytes / u64::from(chunks.max(1)); chunks as usize]
     }
 
     /// The first stage on EKS, if any, that would have more launches than pods.
@@ -103,18 +122,8 @@ impl FanOut<'_> {
     }
 
     /// Sends all launches: how many pods run at once is their Jobs' matter.
-    async fn send_launches(&self, stage: &str, launching: Launching) -> Result<(), SplitterError> {
-        let message = |launch| {
-            Outgoing::now(encode(&LaunchMessage {
-                run: self.run.id.clone(),
-                stage: stage.to_owned(),
-                generation: self.run.generation,
-                launch,
-                launch_generation: 0,
-                chunks: launching.chunks_of(launch),
-                waited: 0,
-            }))
-        };
+    async fn send_launches(&self, stage: &Stage, launching: Launching) -> Result<(), SplitterError> {
+        let message = |launch| Outgoing::now(encode(&launch_message(self.run, stage, launching, launch)));
         let messages = (0..launching.launches()).map(LaunchIndex).map(message).collect();
         Ok(self.splitter.ports.queues.send(Queue::Launches, messages).await?)
     }

@@ -1,5 +1,7 @@
 //! From a message of the queue `intake` to a run that is under way.
 
+use std::sync::Arc;
+
 use fanfold_domain::{
     Generation, Run, RunId, RunState, Scan,
     message::Intake,
@@ -7,7 +9,7 @@ use fanfold_domain::{
 };
 use fanfold_engine::plan::{PlanError, Planned, ScanLimits, plan, plan_ids, plan_scanned, scan_due};
 use fanfold_lifecycle::{LifecycleError, fail, finish_if_full, read, source_changed};
-use fanfold_ports::{PortError, Ports, ledger::StageId, objects::UploadError};
+use fanfold_ports::{Maps, PortError, Ports, ledger::StageId, objects::UploadError};
 use thiserror::Error;
 
 use crate::{event, event::InvalidEvent, fan_out::FanOut};
@@ -16,6 +18,8 @@ use crate::{event, event::InvalidEvent, fan_out::FanOut};
 pub struct Splitter {
     /// The world.
     pub ports: Ports,
+    /// Executions of the Distributed Map.
+    pub maps: Arc<dyn Maps>,
     /// The bucket whose objects a listing names unless a submission says otherwise.
     pub input_bucket: String,
     /// The bucket of manifests and parts.
@@ -98,7 +102,8 @@ impl Splitter {
             return Ok(());
         }
         tracing::info!(run_id = %id, stage = run.pipeline.stages[stage].name, "stage begins");
-        FanOut { splitter: self, run: &run }.begin_stage(stage).await
+        let fan_out = FanOut { splitter: self, run: &run };
+        fan_out.begin_stage(stage, &fan_out.chunk_bytes(stage)).await
     }
 
     /// Does all steps of `planning`, whether or not some were done before. What no further try would mend ends the

@@ -10,6 +10,7 @@ mod event;
 mod fan_out;
 mod handler;
 mod list;
+mod map;
 
 pub use event::InvalidEvent;
 pub use handler::{Splitter, SplitterError};

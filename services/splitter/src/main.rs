@@ -10,8 +10,9 @@ use fanfold_runtime::{
     Variables, boot,
     config::{
         FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL,
-        FANFOLD_INPUT_BUCKET, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_OUTPUT_BUCKET,
-        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
+        FANFOLD_INPUT_BUCKET, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
+        FANFOLD_MAP_STATE_MACHINE_ARN, FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM,
+        FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{SqsEvent, run_batch},
 };
@@ -27,6 +28,7 @@ struct Config {
     output_bucket: String,
     default_pipeline: Option<Pipeline>,
     scan_limits: ScanLimits,
+    state_machine: String,
 }
 
 fn read(variables: &mut Variables<'_>) -> Config {
@@ -47,6 +49,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
         scan_limits: variables
             .parsed(FANFOLD_SCAN_ALONE_MIB, str::parse::<u32>)
             .map_or(ScanLimits::DEFAULT, |mib| ScanLimits::alone_up_to(u64::from(mib) << 20)),
+        state_machine: variables.arn(FANFOLD_MAP_STATE_MACHINE_ARN),
     }
 }
 
@@ -58,6 +61,7 @@ async fn main() -> ExitCode {
         let events = Arc::new(aws.events(Some(config.event_bus)));
         let splitter = Arc::new(Splitter {
             ports: Ports { events, ..aws.ports(config.table, config.queues) },
+            maps: Arc::new(aws.maps(config.state_machine)),
             work_bucket: config.work_bucket,
             input_bucket: config.input_bucket,
             output_bucket: config.output_bucket,

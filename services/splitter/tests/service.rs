@@ -24,13 +24,15 @@ const SOURCE: &str = "head\nr1\nr2\nr3\nr4\nr5\n";
 
 fn splitter() -> (MemoryWorld, Splitter) {
     let (world, ports) = memory_ports();
-    (world, splitter_on(ports))
+    let splitter = splitter_on(&world, ports);
+    (world, splitter)
 }
 
-fn splitter_on(ports: Ports) -> Splitter {
+fn splitter_on(world: &MemoryWorld, ports: Ports) -> Splitter {
     let default_pipeline = Some(Pipeline::parse(PIPELINE).unwrap());
     Splitter {
         ports,
+        maps: world.maps.clone(),
         work_bucket: "work".into(),
         input_bucket: "input".into(),
         output_bucket: "output".into(),
@@ -187,7 +189,7 @@ async fn what_is_refused_for_good_fails_the_run_at_once_with_the_reason() {
     for refused in ["s3://input/", "s3://work/"] {
         for by_event in [true, false] {
             let world = MemoryWorld::seeded(0, Faults::none());
-            let splitter = splitter_on(world.ports(&Invocation::new("splitter")));
+            let splitter = splitter_on(&world, world.ports(&Invocation::new("splitter")));
             let head = world.objects.insert("input", KEY, SOURCE);
             world.faults.refuse(refused);
             let body = if by_event { event(KEY, &head, "01") } else { submission("p", "k") };

@@ -21,6 +21,7 @@ fn splitter(schedule: &str) -> (MemoryWorld, Splitter) {
     let (world, ports) = memory_ports();
     let splitter = Splitter {
         ports,
+        maps: world.maps.clone(),
         work_bucket: "work".into(),
         input_bucket: "input".into(),
         output_bucket: "output".into(),

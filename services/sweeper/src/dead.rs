@@ -4,7 +4,8 @@ use std::fmt;
 
 use fanfold_domain::{
     Cleaning, Generation, GroupIndex, ObjectName, Run, RunId, RunState,
-    message::{self, Completion, FoldMessage},
+    map::Told,
+    message::{self, FoldMessage},
 };
 use fanfold_lifecycle::{LifecycleError, change, fail, give_up, read};
 use fanfold_ports::{Queue, ledger::StageId, queues::Outgoing};
@@ -52,8 +53,8 @@ impl Sweeper {
     }
 
     async fn completion_died(&self, body: &str) -> Result<(), SweeperError> {
-        let completion: Completion = message::decode(body)?;
-        let run = match read(&*self.ports.ledger, &completion.run).await {
+        let told = Told::read(body)?;
+        let run = match read(&*self.ports.ledger, told.run()).await {
             Ok(run) => run,
             Err(LifecycleError::Unknown(_)) => return Ok(()),
             Err(error) => return Err(error.into()),

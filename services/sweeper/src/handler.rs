@@ -1,6 +1,6 @@
 //! One sweep over the runs about which something is left to be done.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fanfold_domain::{
     Cleaning, GroupCount, GroupIndex, Grouping, Run, RunId, RunState, Timestamp,
@@ -9,7 +9,7 @@ use fanfold_domain::{
 };
 use fanfold_lifecycle::{LifecycleError, announce, fail, finish_if_full, follow_root, give_up, read};
 use fanfold_ports::{
-    PortError, Ports, Queue,
+    Maps, PortError, Ports, Queue,
     clusters::ClusterError,
     ledger::{Saved, StageId, Unfinished},
     objects::UploadError,
@@ -33,6 +33,8 @@ const REPORT_DELAY_S: u32 = 60;
 pub struct Sweeper {
     /// The world.
     pub ports: Ports,
+    /// Executions of the Distributed Map.
+    pub maps: Arc<dyn Maps>,
     /// The bucket of groups.
     pub work_bucket: String,
     /// Where the last sweep ran out of time.
@@ -140,7 +142,10 @@ impl Sweeper {
                 return Ok(());
             }
             Repair::Plan => self.send(Queue::Intake, encode(&Intake::Resume { run: id.clone() })).await?,
-            Repair::Fold => self.fold_again(&run).await?,
+            Repair::Fold => {
+                self.fold_again(&run).await?;
+                self.settle_maps(&run).await?;
+            }
             Repair::Assemble => {
                 let message = FoldMessage::Assemble { run: id.clone(), generation: run.generation };
                 self.send(Queue::Folds, encode(&message)).await?;
@@ -251,7 +256,7 @@ impl Sweeper {
     }
 
     /// The counters of these groups, in order.
-    async fn counts(
+    pub(crate) async fn counts(
         &self,
         stage: &StageId,
         groups: Vec<GroupIndex>,
@@ -273,6 +278,6 @@ fn outcome(failed: Vec<(RunId, SweeperError)>) -> Result<(), SweeperError> {
         .map_or(Ok(()), |(first, error)| Err(SweeperError::Some { count, first, source: Box::new(error) }))
 }
 
-fn groups(grouping: Grouping) -> impl Iterator<Item = GroupIndex> {
+pub(crate) fn groups(grouping: Grouping) -> impl Iterator<Item = GroupIndex> {
     (0..grouping.groups()).map(GroupIndex)
 }

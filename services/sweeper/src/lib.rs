@@ -6,6 +6,7 @@
 
 mod dead;
 mod handler;
+mod map;
 mod stuck;
 mod trouble;
 mod watch;

@@ -12,7 +12,7 @@ use fanfold_runtime::{
         FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN, FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_EVENT_BUS,
         FANFOLD_EVENTS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_QUEUE_URL,
         FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
-        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
+        FANFOLD_MAP_STATE_MACHINE_ARN, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch},
 };
@@ -25,6 +25,7 @@ struct Config {
     queues: QueueUrls,
     event_bus: String,
     work_bucket: String,
+    state_machine: String,
     dead: [(String, DeadQueue); 3],
 }
 
@@ -41,6 +42,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
         },
         event_bus: variables.required(FANFOLD_EVENT_BUS),
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
+        state_machine: variables.arn(FANFOLD_MAP_STATE_MACHINE_ARN),
         dead: [
             (variables.arn(FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN), DeadQueue::Completions),
             (variables.arn(FANFOLD_FOLDS_DEAD_QUEUE_ARN), DeadQueue::Folds),
@@ -87,7 +89,7 @@ async fn handle(
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
-        let Config { aws, table, queues, event_bus, work_bucket, dead } =
+        let Config { aws, table, queues, event_bus, work_bucket, state_machine, dead } =
             Variables::from_environment(Function::Sweeper, read)?;
         let aws = Aws::connect(aws).await;
         let fleet = Arc::new(aws.ledger(table.clone()));
@@ -95,7 +97,8 @@ async fn main() -> ExitCode {
         let events = Arc::new(aws.events(Some(event_bus)));
         let ports = Ports { events, ..aws.ports(table, queues) };
         let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone() };
-        let sweeper = Sweeper { ports, work_bucket, left_off: LeftOff::default() };
+        let maps = Arc::new(aws.maps(state_machine));
+        let sweeper = Sweeper { ports, maps, work_bucket, left_off: LeftOff::default() };
         let shared = Arc::new((sweeper, watcher, dead));
         Ok(move |trigger: Trigger, invocation: Invocation| {
             let shared = shared.clone();

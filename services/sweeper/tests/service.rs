@@ -37,7 +37,8 @@ async fn world(state: RunState) -> (MemoryWorld, Sweeper, Run) {
     let Taken::Owned(ownership) = taken else { panic!("{taken:?}") };
     run.epoch = ownership.epoch;
     world.ledger.create_run(&run).await.unwrap();
-    (world, Sweeper { ports, work_bucket: "work".into(), left_off: LeftOff::default() }, run)
+    let maps = world.maps.clone();
+    (world, Sweeper { ports, maps, work_bucket: "work".into(), left_off: LeftOff::default() }, run)
 }
 
 async fn now(world: &MemoryWorld, run: &Run) -> Run {

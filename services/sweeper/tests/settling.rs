@@ -27,7 +27,8 @@ async fn ended(on: CleanupOn) -> (MemoryWorld, Sweeper, Run) {
     let run = run.advanced(RunState::Failed, MEMORY_EPOCH).unwrap();
     world.ledger.create_run(&run).await.unwrap();
     let ports = world.ports(&Invocation::new("sweeper"));
-    (world, Sweeper { ports, work_bucket: "work".into(), left_off: LeftOff::default() }, run)
+    let maps = world.maps.clone();
+    (world, Sweeper { ports, maps, work_bucket: "work".into(), left_off: LeftOff::default() }, run)
 }
 
 async fn now(world: &MemoryWorld, run: &Run) -> Run {

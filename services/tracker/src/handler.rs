@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use fanfold_domain::{
     ChunkIndex, ChunkSet, GroupCount, GroupIndex, Grouping, Mark, Run, RunId,
     group::MAX_MARKS,
+    launch::TooManyLaunches,
+    map::Told,
     message::{self, ChunkEnd, ChunkMessage, Completion, InvalidMessage, LaunchMessage},
 };
 use fanfold_engine::chunk::ends_or_failures;
@@ -44,6 +46,9 @@ pub enum TrackerError {
     /// The run has no plan, though chunks of it end.
     #[error("run {0} is not planned")]
     Unplanned(RunId),
+    /// The run would have more launches than it may; the splitter begins none of such a run.
+    #[error(transparent)]
+    TooMany(#[from] TooManyLaunches),
     /// A chunk that the run does not have.
     #[error("run {run} has no chunk {chunk}")]
     NoChunk {
@@ -71,14 +76,22 @@ impl Tracker {
     pub async fn handle(&self, bodies: &[String]) -> Vec<(usize, TrackerError)> {
         let mut failed = Vec::new();
         let mut runs: BTreeMap<StageId, Vec<Received>> = BTreeMap::new();
+        let mut maps = Vec::new();
         for (place, body) in bodies.iter().enumerate() {
-            match message::decode::<Completion>(body) {
-                Ok(completion) => runs.entry(stage_of(&completion)).or_default().push((place, completion)),
+            match Told::read(body) {
+                Ok(Told::Completion(completion)) => {
+                    runs.entry(stage_of(&completion)).or_default().push((place, completion));
+                }
+                Ok(Told::Map(told)) => maps.push((place, told)),
                 Err(error) => failed.push((place, error.into())),
             }
         }
         for (stage, completions) in runs {
             failed.extend(self.count_stage(&stage, completions).await);
+        }
+        // What they leave unmarked may have been told in the same batch.
+        for (place, told) in maps {
+            failed.extend(self.handle_map(told).await.err().map(|error| (place, error)));
         }
         failed
     }
@@ -117,13 +130,23 @@ impl Tracker {
         if run.generation != generation {
             return Ok(());
         }
-        let stage_id = StageId { run: id, stage, generation };
-        let left =
-            unmarked(&*self.ports.ledger, &stage_id, grouping_of(&run, &stage_id.stage)?, &chunks).await?;
+        let stage = StageId { run: id, stage, generation };
         let reason = format!("launch {launch} could not be given to a cluster: the launcher's log tells why");
-        let seen = self.ended_or_failed(&run, &stage_id, &left, &reason).await;
-        let Some(ended) = self.or_fail(&run, seen).await? else { return Ok(()) };
-        let counted = self.count_stage(&stage_id, ended).await;
+        self.fail_unmarked(&run, &stage, &chunks, &reason).await
+    }
+
+    /// Counts those of these chunks that are not marked as done where a part of theirs is there, or else as failed.
+    pub(crate) async fn fail_unmarked(
+        &self,
+        run: &Run,
+        stage: &StageId,
+        chunks: &ChunkSet,
+        reason: &str,
+    ) -> Result<(), TrackerError> {
+        let left = unmarked(&*self.ports.ledger, stage, grouping_of(run, &stage.stage)?, chunks).await?;
+        let seen = self.ended_or_failed(run, stage, &left, reason).await;
+        let Some(ended) = self.or_fail(run, seen).await? else { return Ok(()) };
+        let counted = self.count_stage(stage, ended).await;
         counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 

@@ -7,5 +7,6 @@
 
 mod follow;
 mod handler;
+mod map;
 
 pub use handler::{Tracker, TrackerError};

@@ -8,9 +8,10 @@ use fanfold_ports::Ports;
 use fanfold_runtime::{
     Variables, boot,
     config::{
-        FANFOLD_CHUNKS_DEAD_QUEUE_ARN, FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL,
-        FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LAUNCHES_DEAD_QUEUE_ARN, FANFOLD_LAUNCHES_QUEUE_URL,
-        FANFOLD_LEDGER_TABLE, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
+        FANFOLD_CHUNKS_DEAD_QUEUE_ARN, FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_COMPLETIONS_QUEUE_URL,
+        FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_QUEUE_URL,
+        FANFOLD_LAUNCHES_DEAD_QUEUE_ARN, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
+        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{Delivery, SqsEvent, run_batch, run_whole_batch},
 };
@@ -34,8 +35,8 @@ fn read(variables: &mut Variables<'_>) -> Config {
             intake: Some(variables.url(FANFOLD_INTAKE_QUEUE_URL)),
             chunks: Some(variables.url(FANFOLD_CHUNKS_QUEUE_URL)),
             launches: Some(variables.url(FANFOLD_LAUNCHES_QUEUE_URL)),
+            completions: Some(variables.url(FANFOLD_COMPLETIONS_QUEUE_URL)),
             folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
-            ..QueueUrls::default()
         },
         event_bus: variables.required(FANFOLD_EVENT_BUS),
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),

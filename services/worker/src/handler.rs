@@ -72,6 +72,20 @@ pub enum WorkerError {
     },
 }
 
+impl WorkerError {
+    /// Whether no further try would mend it.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Message(_) | Self::InvalidManifest(_) | Self::NoStage { .. } => true,
+            Self::Port(failed)
+            | Self::Lifecycle(LifecycleError::Port(failed))
+            | Self::Manifest(ReadError::Port(failed)) => failed.is_permanent(),
+            Self::Part(error) => error.is_final(),
+            Self::Lifecycle(_) | Self::Manifest(_) | Self::Unplanned(_) => false,
+        }
+    }
+}
+
 /// What came of one attempt.
 pub(crate) enum Tried {
     /// There was nothing to do: the run has ended, or was redriven.
@@ -238,7 +252,7 @@ impl Worker {
         Ok(chunks.remove(0))
     }
 
-    async fn retry_or_fail(
+    pub(crate) async fn retry_or_fail(
         &self,
         run: &Run,
         message: ChunkMessage,

@@ -1,10 +1,12 @@
 //! The worker: takes a chunk, makes its part, says how it ended.
 //!
 //! A chunk that may yet succeed is sent again with a delay and acknowledged; redelivery is left for crashes. In a pod
-//! the Job's own retries count instead.
+//! the Job's own retries count instead. A batch of a Distributed Map is the first try at each of its chunks; what is left
+//! of it goes on by the queue.
 //!
 //! Architecture invariant: the worker marks nothing. It sends a completion, and may send it twice.
 
+mod batch;
 mod handler;
 pub mod pod;
 mod retry;

@@ -13,7 +13,8 @@ use fanfold_runtime::{
         FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function, environment,
     },
     program,
-    sqs::{Delivery, SqsEvent, run_batch},
+    sqs::{Delivery, run_batch},
+    step::{Answer, Named, Trigger},
 };
 use fanfold_web::{Reach, WebClient};
 use fanfold_worker::Worker;
@@ -62,13 +63,20 @@ async fn as_lambda() -> ExitCode {
         let (ports, web) = (aws.ports(table, queues), web(&aws));
         let runs = RunCache::default();
         let worker = Arc::new(Worker { ports, web, work_bucket, inherited: environment(), runs });
-        Ok(move |event: SqsEvent, invocation: Invocation| {
+        Ok(move |trigger: Trigger, invocation: Invocation| {
             let worker = worker.clone();
             async move {
-                let handle = async |message: Delivery| {
-                    worker.handle(&message.body, Some(invocation.deadline_at)).await
+                let ends_at = Some(invocation.deadline_at);
+                let event = match trigger {
+                    Trigger::Messages(event) => event,
+                    Trigger::Item(item) => {
+                        let done = worker.handle_batch(&item.to_string(), ends_at).await;
+                        done.map_err(|error| Named::of_item(error.is_permanent(), error))?;
+                        return Ok(Answer::Item {});
+                    }
                 };
-                Ok(run_batch(event, 1, handle).await?)
+                let handle = async |message: Delivery| worker.handle(&message.body, ends_at).await;
+                Ok(Answer::Messages(run_batch(event, 1, handle).await?))
             }
         })
     })

@@ -11,7 +11,7 @@ use futures::future::{Either, select};
 
 /// What is kept of a function's time for what follows an attempt that is stopped: a look at the part and a message,
 /// both tried again and again by the SDK.
-const MARGIN_MS: u64 = 15_000;
+pub(crate) const MARGIN_MS: u64 = fanfold_domain::map::TELLING_MS;
 
 /// An attempt that was stopped before its function was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use fanfold_ports::Ports;
 use crate::ledger::RetryConflicts;
 use crate::{
     DynamoLedger, DynamoTables, EventBridgeSchedules, EventBus, QueueUrls, S3Objects, ScheduleGroup,
-    SqsQueues, SystemClock,
+    SqsQueues, StepFunctionsMaps, SystemClock,
 };
 
 /// What differs between AWS and its local stand-ins.
@@ -39,6 +39,7 @@ const SQS_TIMES: (Duration, Duration) = (Duration::from_secs(10), Duration::from
 /// Nothing waits for an event: one that is not taken at once is put again by the sweeper.
 const EVENTS_TIMES: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(5));
 const SCHEDULER_TIMES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(15));
+const SFN_TIMES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(15));
 
 /// Clients of AWS.
 #[derive(Debug, Clone)]
@@ -47,6 +48,7 @@ pub struct Aws {
     dynamodb: aws_sdk_dynamodb::Client,
     sqs: aws_sdk_sqs::Client,
     sdk: SdkConfig,
+    sfn: aws_sdk_sfn::Client,
     whole_checksum: bool,
     region: Option<String>,
     is_stand_in: bool,
@@ -72,6 +74,7 @@ impl Aws {
             s3: aws_sdk_s3::Client::from_conf(s3),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
             sqs: aws_sdk_sqs::Client::new(&within(&sdk, SQS_TIMES)),
+            sfn: aws_sdk_sfn::Client::new(&within(&sdk, SFN_TIMES)),
             whole_checksum: settings.whole_checksum,
             region: sdk.region().map(ToString::to_string),
             is_stand_in: sdk.endpoint_url().is_some(),
@@ -112,6 +115,11 @@ impl Aws {
     /// Schedules on EventBridge Scheduler.
     pub fn schedules(&self, group: ScheduleGroup) -> EventBridgeSchedules {
         EventBridgeSchedules::new(aws_sdk_scheduler::Client::new(&within(&self.sdk, SCHEDULER_TIMES)), group)
+    }
+
+    /// Executions of a state machine of Step Functions, given by its ARN.
+    pub fn maps(&self, state_machine_arn: impl Into<String>) -> StepFunctionsMaps {
+        StepFunctionsMaps::new(self.sfn.clone(), state_machine_arn.into())
     }
 
     /// The users' tables on DynamoDB.

@@ -1,5 +1,5 @@
-//! The ports on AWS: objects on S3, the ledger on DynamoDB, queues on SQS, events and schedules on
-//! EventBridge, the clock of the machine.
+//! The ports on AWS: objects on S3, the ledger on DynamoDB, queues on SQS, events and schedules on EventBridge, executions
+//! on Step Functions, the clock of the machine.
 //!
 //! Each adapter speaks its port's language on the one side and the SDK's on the other, and has one mapping
 //! from the service's errors to the port's three faults. No SDK type is part of a signature here, and no call
@@ -14,6 +14,7 @@ mod connect;
 mod error;
 mod events;
 mod ledger;
+mod maps;
 mod objects;
 mod queues;
 mod schedules;
@@ -23,6 +24,7 @@ pub use clock::SystemClock;
 pub use connect::{Aws, Settings};
 pub use events::EventBus;
 pub use ledger::DynamoLedger;
+pub use maps::StepFunctionsMaps;
 pub use objects::S3Objects;
 pub use queues::{QueueUrls, SqsQueues};
 pub use schedules::{EventBridgeSchedules, ScheduleGroup};

@@ -5,6 +5,8 @@
 
 #[path = "stack/events.rs"]
 mod events;
+#[path = "stack/maps.rs"]
+mod maps;
 #[path = "stack/queues.rs"]
 mod queues;
 #[path = "stack/s3.rs"]
@@ -60,6 +62,14 @@ mod pacer_contract {
     }
 
     fanfold_ports::pacer_contract!(instance);
+}
+
+mod maps_contract {
+    async fn instance() -> fanfold_ports::contract::MapsUnderTest {
+        super::maps::under_test(&super::local().await).await
+    }
+
+    fanfold_ports::maps_contract!(instance);
 }
 
 mod queues_contract {

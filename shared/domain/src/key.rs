@@ -47,6 +47,11 @@ impl StageKeys {
         format!("{}/{:07}-{attempt}.errors", self.prefix, chunk.0)
     }
 
+    /// The list of its batches or launches, of which a Distributed Map makes its items.
+    pub fn batches(&self) -> String {
+        format!("{}/batches.jsonl", self.prefix)
+    }
+
     /// A folded group: its parts, in order.
     pub fn group(&self, group: GroupIndex) -> String {
         format!("{}/group-{:04}", self.prefix, group.0)

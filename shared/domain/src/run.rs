@@ -179,6 +179,9 @@ pub struct Run {
     /// uploads were aborted, and it may begin none.
     #[serde(default)]
     pub is_fenced: bool,
+    /// How far what a Map left undone goes on by the queue of chunks, once it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settling: Option<Settling>,
     /// Final sums, from `completing` on.
     pub sums: Option<Sums>,
     /// Why it ended as it did, where it did not succeed.
@@ -213,6 +216,19 @@ pub enum Cleaning {
     Done(Timestamp),
     /// It failed at every try; what is left expires by the work bucket's rules.
     GivenUp(Timestamp),
+}
+
+/// The chunks that the Map of a stage left undone, on their way by the queue of chunks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settling {
+    /// Of which stage.
+    pub stage: String,
+    /// Of which generation.
+    pub generation: Generation,
+    /// Up to this one all that had not ended were sent.
+    pub sent: ChunkIndex,
+    /// When it was last looked how many of them have ended.
+    pub looked_at: Timestamp,
 }
 
 /// A change of state that the state machine does not have.

@@ -10,7 +10,7 @@ use fanfold_domain::{
     Announcement, ChunkIndex, Generation, GroupCount, GroupIndex, Grouping, RootCount, Run, RunId, RunState,
     Sums,
     message::{Intake, encode},
-    pipeline::{Depends, RunOn},
+    pipeline::{Depends, FanOut, RunOn},
 };
 use fanfold_ports::{Ledger, PortError, Ports, Queue, ledger::StageId, queues::Outgoing};
 
@@ -22,13 +22,13 @@ use crate::{
     read,
 };
 
-/// The window of a stage: how many of its chunks may be outstanding. Of one on EKS all are launched at once, so that
-/// no end releases anything.
+/// The window of a stage: how many of its chunks may be outstanding. Of one on EKS all are launched at once,
+/// and a Map keeps to a number of its own, so that no end releases anything.
 pub fn window(run: &Run, stage: usize) -> u32 {
     let stage = &run.pipeline.stages[stage];
-    match stage.run_on {
-        RunOn::Eks(_) => u32::MAX,
-        RunOn::Lambda => stage.max_concurrency,
+    match (run.pipeline.fan_out, &stage.run_on) {
+        (FanOut::Map { .. }, _) | (_, RunOn::Eks(_)) => u32::MAX,
+        (FanOut::Sqs, RunOn::Lambda) => stage.max_concurrency,
     }
 }
 

@@ -7,17 +7,21 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use fanfold_domain::{Event, Timestamp, announcement::SOURCE};
+use fanfold_domain::{
+    Event, Timestamp,
+    announcement::SOURCE,
+    map::{ExecutionName, MapInput},
+};
 use fanfold_ports::{
     Ports, Queue,
     contract::{
-        EventsUnderTest, FleetUnderTest, LedgerUnderTest, Looker, ObjectsUnderTest, PacerUnderTest,
-        QueuesUnderTest, Receiver, SchedulesUnderTest, Watcher, WebUnderTest,
+        EventsUnderTest, FleetUnderTest, LedgerUnderTest, Looker, MapsUnderTest, ObjectsUnderTest,
+        PacerUnderTest, QueuesUnderTest, Receiver, SchedulesUnderTest, Stopper, Watcher, WebUnderTest,
         web::{Said, reply},
     },
     memory::{
-        Faults, Faulty, Invocation, MemoryClock, MemoryEvents, MemoryObjects, MemoryQueues, MemorySchedules,
-        MemoryWeb, MemoryWorld, Rates, Reply,
+        Faults, Faulty, Invocation, MemoryClock, MemoryEvents, MemoryMaps, MemoryObjects, MemoryQueues,
+        MemorySchedules, MemoryWeb, MemoryWorld, Rates, Reply,
     },
 };
 use serde_json::{Value, json};
@@ -68,6 +72,20 @@ impl Looker for Look {
     async fn look(&self, pipeline: &str) -> Option<(String, String, String)> {
         let found = self.0.of(pipeline)?;
         Some((found.expression(), found.time_zone().to_owned(), pipeline.to_owned()))
+    }
+}
+
+/// Who ends executions in memory.
+struct Person(Arc<MemoryMaps>);
+
+#[async_trait]
+impl Stopper for Person {
+    async fn input(&self, name: &ExecutionName) -> MapInput {
+        self.0.executions()[name].input.clone()
+    }
+
+    async fn stop(&self, name: &ExecutionName) {
+        self.0.end(name, "ABORTED");
     }
 }
 
@@ -147,6 +165,11 @@ mod bare {
         WebUnderTest { web: Arc::new(web), at: "http://there".to_owned(), nobody: "http://nobody".to_owned() }
     }
 
+    async fn maps() -> MapsUnderTest {
+        let maps = world(Faults::none()).maps;
+        MapsUnderTest { stopper: Arc::new(Person(maps.clone())), maps, unique: "test".to_owned() }
+    }
+
     fanfold_ports::objects_contract!(objects);
     fanfold_ports::ledger_contract!(ledger);
     fanfold_ports::queues_contract!(queues);
@@ -155,6 +178,7 @@ mod bare {
     fanfold_ports::fleet_contract!(fleet);
     fanfold_ports::pacer_contract!(pacer);
     fanfold_ports::web_contract!(web);
+    fanfold_ports::maps_contract!(maps);
 }
 
 mod interleaved {
@@ -197,9 +221,17 @@ mod interleaved {
         pacer_of(shuffled().1)
     }
 
+    async fn maps() -> MapsUnderTest {
+        let world = world(Faults::seeded(7, Rates::NONE));
+        let maps = Faulty::new(world.maps.clone(), world.faults, Invocation::new("contract"));
+        let stopper = Arc::new(Person(world.maps));
+        MapsUnderTest { maps: Arc::new(maps), stopper, unique: "test".to_owned() }
+    }
+
     fanfold_ports::queues_contract!(queues);
     fanfold_ports::fleet_contract!(fleet);
     fanfold_ports::pacer_contract!(pacer);
+    fanfold_ports::maps_contract!(maps);
 }
 
 mod lagging {

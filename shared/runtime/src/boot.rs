@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tracing::{error, info};
 
 use crate::failure::causes;
+use crate::step::name_of;
 use crate::telemetry;
 
 /// Any error: what a handler fails with as a whole. Lambda then does with the event what its source says.
@@ -67,7 +68,7 @@ where
             let answer = answer.await;
             // The error itself is logged by the Lambda runtime.
             info!(failed = answer.is_err(), "invocation ended");
-            answer.map_err(|error| Failed(causes(error.as_ref())))
+            answer.map_err(|error| Failed { name: name_of(&error), text: causes(error.as_ref()) })
         }
     }));
     match invocations.await {
@@ -77,17 +78,20 @@ where
 }
 
 /// The error of an invocation as the Lambda runtime logs it (by `Debug`) and reports it: in one line.
-struct Failed(String);
+struct Failed {
+    name: &'static str,
+    text: String,
+}
 
 impl fmt::Debug for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl From<Failed> for Diagnostic {
-    fn from(Failed(error_message): Failed) -> Self {
-        Self { error_type: "Failed".to_owned(), error_message }
+    fn from(Failed { name, text }: Failed) -> Self {
+        Self { error_type: name.to_owned(), error_message: text }
     }
 }
 

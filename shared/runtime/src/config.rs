@@ -37,6 +37,8 @@ pub const FANFOLD_FOLDS_DEAD_QUEUE_ARN: &str = "FANFOLD_FOLDS_DEAD_QUEUE_ARN";
 pub const FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN: &str = "FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN";
 /// The dead-letter queue of EventBridge's target, what never reached `intake`: its ARN.
 pub const FANFOLD_EVENTS_DEAD_QUEUE_ARN: &str = "FANFOLD_EVENTS_DEAD_QUEUE_ARN";
+/// The state machine of Distributed Maps: its ARN.
+pub const FANFOLD_MAP_STATE_MACHINE_ARN: &str = "FANFOLD_MAP_STATE_MACHINE_ARN";
 /// Whether S3 is sent the checksum of a whole object: `on` (the default) or `off`, for an endpoint that does
 /// not know it.
 pub const FANFOLD_S3_WHOLE_CHECKSUM: &str = "FANFOLD_S3_WHOLE_CHECKSUM";
@@ -109,6 +111,7 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_FOLDS_QUEUE_URL,
             FANFOLD_DEFAULT_PIPELINE,
             FANFOLD_SCAN_ALONE_MIB,
+            FANFOLD_MAP_STATE_MACHINE_ARN,
             FANFOLD_S3_WHOLE_CHECKSUM,
         ],
     ),
@@ -157,6 +160,7 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_INTAKE_QUEUE_URL,
             FANFOLD_CHUNKS_QUEUE_URL,
             FANFOLD_LAUNCHES_QUEUE_URL,
+            FANFOLD_COMPLETIONS_QUEUE_URL,
             FANFOLD_FOLDS_QUEUE_URL,
             FANFOLD_CHUNKS_DEAD_QUEUE_ARN,
             FANFOLD_LAUNCHES_DEAD_QUEUE_ARN,
@@ -187,6 +191,7 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN,
             FANFOLD_FOLDS_DEAD_QUEUE_ARN,
             FANFOLD_EVENTS_DEAD_QUEUE_ARN,
+            FANFOLD_MAP_STATE_MACHINE_ARN,
             FANFOLD_S3_WHOLE_CHECKSUM,
         ],
     ),

@@ -11,6 +11,7 @@ pub mod config;
 mod failure;
 pub mod metrics;
 pub mod sqs;
+pub mod step;
 mod telemetry;
 mod variables;
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use fanfold_domain::{
     ObjectName, RunId, SCAN,
     cluster::Cluster,
+    map::{BatchMessage, Children},
     message::{ChunkMessage, LaunchMessage, Submission, decode, encode, tick_of},
 };
 use fanfold_ports::{
@@ -31,7 +32,8 @@ use crate::{
     chance::Chance,
     gate::{Gate, Pause},
     kube::{Begun, Kube},
-    ports::{SharedRecord, lock, ports},
+    maps::{ChildKey, Invoked, Maps},
+    ports::{SharedRecord, World, lock, ports},
     record::Record,
     scenario::{Act, INPUT, KEY, OUTPUT, Scenario, Sickness, WORK},
     services::{Fared, Fleet, Job, run_pod},
@@ -62,6 +64,8 @@ enum Origin {
     Messages { queue: Queue, ids: Vec<u64>, takes_place: bool },
     /// A dead message, by its id.
     Dead(u64),
+    /// A child of a Map.
+    Child(ChildKey),
     /// A sweep, and when it began.
     Sweep { begun_ms: u64 },
 }
@@ -74,6 +78,7 @@ pub(crate) struct Driver {
     chance: Arc<Chance>,
     fleet: Fleet,
     kube: Kube,
+    maps: Maps,
     start: Instant,
     acts: VecDeque<(u64, Act)>,
     invocations: JoinSet<(Origin, Option<Fared>)>,
@@ -108,6 +113,7 @@ impl Driver {
             chance: Arc::new(Chance::of(scenario.seed, "driver")),
             world,
             kube: Kube::new(scenario.kube.clone(), scenario.seed, clusters, record.clone()),
+            maps: Maps::new(scenario.map.clone(), scenario.seed, record.clone()),
             record,
             fleet: Fleet::default(),
             start: Instant::now(),
@@ -137,6 +143,7 @@ impl Driver {
             self.act().await;
             self.deliver();
             self.begin_pods();
+            self.begin_children().await;
             self.sweep();
             if self.is_quiet() {
                 return Ok(());
@@ -155,7 +162,7 @@ impl Driver {
                         self.check_swept(begun_ms).await?;
                     }
                     self.check_launches()?;
-                    self.settle(origin, fared);
+                    self.settle(origin, fared).await;
                 }
                 Some(done) = self.kube.running.join_next() => {
                     let (pod, exit_code) = done.map_err(|error| format!("a pod panicked: {error}"))?;
@@ -192,6 +199,7 @@ impl Driver {
             && self.dead.is_empty()
             && self.world.queues.pending().is_empty()
             && !self.kube.is_busy()
+            && !self.maps.is_busy()
             && (!self.has_unfinished_runs() || !self.scenario.has_sweeper)
     }
 
@@ -206,6 +214,7 @@ impl Driver {
         let messages = pending.iter().map(|message| message.visible_at.ms_since(MEMORY_EPOCH));
         let times = messages
             .chain(self.kube.due())
+            .chain(self.maps.due())
             .chain(self.acts.front().map(|(at, _)| *at))
             .chain(self.dead.values().map(|dead| dead.visible_at_ms))
             .chain(self.down_until_ms.values().copied())
@@ -349,10 +358,32 @@ impl Driver {
             let hangs_for_ms = gate.pause.map_or(0, |pause| pause.ms);
             let (stop, stopped) = oneshot::channel();
             self.kube.begin(pod, now, invocation.clone(), stop, hangs_for_ms);
-            let (ports, _) =
+            let World { ports, .. } =
                 ports(&self.world, &self.kube.cloud, &self.record, self.scenario.group_chunks, gate);
             let work = run_pod(assignment, ports, invocation, stopped);
             self.kube.running.spawn_local(async move { (pod, work.await) });
+        }
+    }
+
+    /// Makes an invocation of each child of a Map that begins.
+    async fn begin_children(&mut self) {
+        let (now, is_rough) = (self.now_ms(), self.is_rough());
+        let aws = (&*self.world.maps, &*self.world.objects, &*self.world.queues);
+        for Invoked { key, body, children, times } in self.maps.step(aws, now, is_rough).await {
+            for _ in 0..times {
+                let job = match children {
+                    Children::Launches => Job::Launch(body.clone()),
+                    Children::Express | Children::Standard => Job::Batch(body.clone()),
+                };
+                let invocation = self.invocation(&job);
+                let gate = self.gate_of(&invocation, &Doing::Job(&job));
+                if gate.source_is_unreadable
+                    && let Ok(batch) = decode::<BatchMessage>(&body)
+                {
+                    lock(&self.record).failed_by_job(&batch.run, batch.chunks().collect());
+                }
+                self.invoke(Origin::Child(key.clone()), job, gate);
+            }
         }
     }
 
@@ -526,9 +557,13 @@ impl Driver {
     }
 
     /// What becomes of the messages of an invocation that ended.
-    fn settle(&mut self, origin: Origin, fared: Option<Fared>) {
+    async fn settle(&mut self, origin: Origin, fared: Option<Fared>) {
         match origin {
             Origin::Sweep { .. } => self.sweeps -= 1,
+            Origin::Child(key) => {
+                let (now, is_rough) = (self.now_ms(), self.is_rough());
+                self.maps.settle(key, fared, &self.world.queues, now, is_rough).await;
+            }
             Origin::Dead(id) => {
                 if matches!(fared.as_deref(), Some([Ok(())])) {
                     self.dead.remove(&id);
@@ -567,6 +602,9 @@ impl Doing<'_> {
             Self::Job(Job::Work(body)) => {
                 decode::<ChunkMessage>(body).is_ok_and(|message| message.chunk.0 == chunk)
             }
+            Self::Job(Job::Batch(body)) => {
+                decode::<BatchMessage>(body).is_ok_and(|batch| batch.chunks().any(|done| done.0 == chunk))
+            }
             Self::Job(_) => false,
             Self::Pod(assignment) => assignment.chunks.iter().any(|done| done.0 == chunk),
         }
@@ -578,8 +616,8 @@ impl Doing<'_> {
             Self::Job(Job::Work(body)) => {
                 decode::<ChunkMessage>(body).is_ok_and(|message| message.stage != SCAN)
             }
+            Self::Job(Job::Batch(_)) | Self::Pod(_) => true,
             Self::Job(_) => false,
-            Self::Pod(_) => true,
         }
     }
 }
@@ -587,7 +625,7 @@ impl Doing<'_> {
 fn name(job: &Job) -> &'static str {
     match job {
         Job::Split(_) => "splitter",
-        Job::Work(_) => "worker",
+        Job::Work(_) | Job::Batch(_) => "worker",
         Job::Launch(_) => "launcher",
         Job::Track(_) | Job::DeadChunk(_) | Job::DeadLaunch(_) => "tracker",
         Job::Merge(_) => "merger",

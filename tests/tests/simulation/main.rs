@@ -13,6 +13,7 @@ mod driver;
 mod gate;
 mod kube;
 mod kube_ports;
+mod maps;
 mod ports;
 mod record;
 mod scenario;
@@ -28,7 +29,13 @@ use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::memory::Faults;
 use tokio::task::LocalSet;
 
-use crate::{check::check, driver::Driver, ports::lock, scenario::Scenario, tally::Tally};
+use crate::{
+    check::check,
+    driver::Driver,
+    ports::lock,
+    scenario::{MapScenario, Scenario},
+    tally::Tally,
+};
 
 /// Plays a scenario; what went wrong, with what a person needs to find out why.
 async fn play(scenario: Scenario, faults: Faults, tells_all: bool) -> Result<Driver, String> {
@@ -138,7 +145,25 @@ async fn a_crash_between_any_two_effects_on_clusters_is_healed() {
     crash_at_every_point(Scenario::small_on_clusters()).await;
 }
 
-async fn crash_at_every_point(scenario: Scenario) {
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_any_two_effects_of_a_map_is_healed() {
+    crash_at_every_point(Scenario::small_by_map(2, MapScenario::default())).await;
+}
+
+/// All but what its children had begun goes on by queues then.
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_any_two_effects_of_what_follows_a_stopped_map_is_healed() {
+    let stopped = MapScenario { stops_percent: 100, stops_within_ms: 10, ..MapScenario::default() };
+    let calm = crash_at_every_point(Scenario::small_by_map(1, stopped)).await;
+    let counts = &lock(&calm.record).counts;
+    assert!(
+        counts.contains_key("maps stopped") && counts.contains_key("chunks sent for a map"),
+        "{counts:?}"
+    );
+}
+
+/// The scenario as it goes without a crash.
+async fn crash_at_every_point(scenario: Scenario) -> Driver {
     let calm = play(scenario.clone(), Faults::seeded(0, scenario.rates), false).await;
     let calm = calm.unwrap_or_else(|wrong| panic!("{wrong}"));
     for point in 0..calm.world.faults.points() {
@@ -146,4 +171,5 @@ async fn crash_at_every_point(scenario: Scenario) {
             panic!("crash at point {point}: {wrong}");
         }
     }
+    calm
 }

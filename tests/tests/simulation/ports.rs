@@ -6,11 +6,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fanfold_domain::{
     ByteRange, ChunkIndex, Epoch, Event, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run,
-    RunId, Sequencer, Sums, message::Failure, pipeline::Pipeline,
+    RunId, Sequencer, Sums,
+    map::{ExecutionName, MapInput},
+    message::Failure,
+    pipeline::Pipeline,
 };
 use fanfold_ports::{
-    Clock, Events, Fault, KubePorts, Ledger, Objects, PortError, Ports, Queue, Queues, Tables,
+    Clock, Events, Fault, KubePorts, Ledger, Maps, Objects, PortError, Ports, Queue, Queues, Tables,
     ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
+    maps::MapStatus,
     memory::{Faulty, MEMORY_EPOCH, MemoryWorld},
     objects::{
         ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
@@ -43,7 +47,7 @@ pub(crate) fn ports(
     record: &SharedRecord,
     group_chunks: u32,
     gate: Gate,
-) -> (Ports, KubePorts) {
+) -> World {
     let invocation = gate.invocation.clone();
     let (cloud, record) = (cloud.clone(), record.clone());
     let watched = Arc::new(Watched { world: world.clone(), cloud, record, group_chunks, gate });
@@ -51,6 +55,7 @@ pub(crate) fn ports(
         fleet: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         clusters: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
     };
+    let maps = Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone()));
     let ports = Ports {
         objects: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         ledger: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
@@ -60,7 +65,14 @@ pub(crate) fn ports(
         pacer: Arc::new(Faulty::new(world.pacer.clone(), world.faults.clone(), invocation)),
         clock: Arc::new(world.clock.clone()),
     };
-    (ports, kube)
+    World { ports, kube, maps }
+}
+
+/// All that an invocation may use.
+pub(crate) struct World {
+    pub(crate) ports: Ports,
+    pub(crate) kube: KubePorts,
+    pub(crate) maps: Arc<dyn Maps>,
 }
 
 pub(crate) struct Watched {
@@ -428,6 +440,24 @@ impl Events for Watched {
         self.world.events.put(events).await?;
         self.gate.leave(call).await;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Maps for Watched {
+    async fn start(&self, input: &MapInput) -> Result<(), PortError> {
+        let call = self.gate.enter().await;
+        self.world.maps.start(input).await?;
+        self.record().map_started(&input.name());
+        self.gate.leave(call).await;
+        Ok(())
+    }
+
+    async fn status(&self, name: &ExecutionName) -> Result<Option<MapStatus>, PortError> {
+        let call = self.gate.enter().await;
+        let status = self.world.maps.status(name).await;
+        self.gate.leave(call).await;
+        status
     }
 }
 

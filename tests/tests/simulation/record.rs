@@ -6,9 +6,10 @@ use bytes::Bytes;
 use fanfold_domain::{
     ChunkIndex, Cleaning, Epoch, GroupIndex, Launch, LaunchIndex, Mark, ObjectName, Run, RunId, RunState,
     SCAN, Sequencer, Stamp,
-    launch::Launching,
+    launch::{Launching, StageName},
+    map::{ExecutionName, Told},
     message::{ChunkEnd, ChunkMessage, Completion, FoldMessage, LaunchMessage, decode},
-    pipeline::RunOn,
+    pipeline::{FanOut, RunOn},
 };
 use fanfold_ports::{
     Queue,
@@ -54,6 +55,7 @@ pub(crate) struct Record {
     pub(crate) folded: BTreeMap<StageId, BTreeSet<GroupIndex>>,
     sent_chunks: BTreeSet<(StageId, ChunkIndex)>,
     sent_launches: BTreeSet<(StageId, LaunchIndex)>,
+    started_maps: BTreeSet<ExecutionName>,
     /// Launches as they are now.
     launches: BTreeMap<(StageId, LaunchIndex), Launch>,
     /// The cluster that each generation of a launch was given to.
@@ -139,6 +141,12 @@ impl Record {
         let Some(plan) = &run.plan else {
             return self.accuse(format!("run {} is running without a plan", run.id));
         };
+        if is_by_map(run) {
+            if !self.started_maps.contains(&ExecutionName::of(&StageName::of(run, &run.last_stage().name))) {
+                self.accuse(format!("run {} is running and its map was not started", short(&run.id)));
+            }
+            return;
+        }
         if is_on_clusters(run) {
             let launching = Launching::of(plan.grouping.chunks, run.first_stage().max_concurrency);
             let launches = launching.map_or(0, Launching::launches);
@@ -179,7 +187,7 @@ impl Record {
 
     pub(crate) fn handed(&mut self, stage: &StageId, chunks: &[ChunkIndex]) {
         let Some(run) = self.runs.get(&stage.run).cloned() else { return };
-        if is_on_clusters(&run) && stage.stage != SCAN {
+        if (is_on_clusters(&run) || is_by_map(&run)) && stage.stage != SCAN {
             return;
         }
         let count = run.grouping_of(&stage.stage).map_or(0, |grouping| grouping.chunks);
@@ -190,6 +198,11 @@ impl Record {
                 self.accuse(format!("chunk {chunk} of {} was handed before {next} was sent", short(&run.id)));
             }
         }
+    }
+
+    pub(crate) fn map_started(&mut self, name: &ExecutionName) {
+        self.tell(format!("map {name} started"));
+        self.started_maps.insert(name.clone());
     }
 
     pub(crate) fn folded(&mut self, stage: &StageId, group: GroupIndex) {
@@ -206,7 +219,9 @@ impl Record {
                 Queue::Folds => self.fold_sent(&decode(&message.body).expect("a message of ours")),
                 Queue::Launches => self.launch_sent(&decode(&message.body).expect("a message of ours")),
                 Queue::Completions => {
-                    self.completion_sent(&decode(&message.body).expect("a message of ours"), begun_ms);
+                    if let Told::Completion(told) = Told::read(&message.body).expect("a message of ours") {
+                        self.completion_sent(&told, begun_ms);
+                    }
                 }
                 Queue::Intake => {}
             }
@@ -221,6 +236,10 @@ impl Record {
             self.accuse(format!("chunk {chunk} of {run} was sent, which is launched"));
         }
         self.sent_chunks.insert((stage.clone(), *chunk));
+        // What a Map leaves undone goes on in no order.
+        if stage.stage != SCAN && self.runs.get(run).is_some_and(is_by_map) {
+            return self.count("chunks sent for a map");
+        }
         let window = self.runs.get(run).map_or(u32::MAX, |run| run.first_stage().max_concurrency);
         let Some(gate) = chunk.0.checked_sub(window).map(ChunkIndex) else { return };
         if !self.marks.contains_key(&(stage, gate)) {
@@ -404,6 +423,11 @@ fn why_anew(note: &str) -> &'static str {
         ("plan of faults", "anew: by faults"),
     ];
     kinds.into_iter().find(|(words, _)| note.contains(words)).map_or("anew: otherwise", |(_, kind)| kind)
+}
+
+/// Whether a Map fans a run's chunks out.
+pub(crate) fn is_by_map(run: &Run) -> bool {
+    matches!(run.pipeline.fan_out, FanOut::Map { .. })
 }
 
 /// Whether a run's chunks are done by pods.

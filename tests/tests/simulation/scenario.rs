@@ -1,6 +1,6 @@
 //! What a seed makes of a simulation: the pipeline, the sources, when what happens, and how the world is.
 
-use fanfold_domain::pipeline::{CleanupOn, Pipeline, Retry, Split, Tolerance};
+use fanfold_domain::pipeline::{CleanupOn, FanOut, Pipeline, Retry, Split, Tolerance};
 use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::{Queue, clusters::ClusterFault, memory::Rates};
 
@@ -63,6 +63,27 @@ pub(crate) struct KubeScenario {
     pub(crate) fails_alone: bool,
 }
 
+/// How executions of a Map fare, beside their children's own functions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MapScenario {
+    /// Of a hundred children that fail, how many die without a word.
+    pub(crate) silent_percent: u64,
+    /// Of a hundred children, how many are executed twice at once.
+    pub(crate) doubles_percent: u64,
+    /// Of a hundred executions, how many a person stops.
+    pub(crate) stops_percent: u64,
+    /// Before so many milliseconds are over.
+    pub(crate) stops_within_ms: u64,
+    /// Of a hundred ends, how many are told to nobody.
+    pub(crate) lost_ends_percent: u64,
+}
+
+impl MapScenario {
+    fn is_calm(&self) -> bool {
+        self.silent_percent + self.doubles_percent + self.stops_percent + self.lost_ends_percent == 0
+    }
+}
+
 /// What is wrong with one chunk, whichever run it is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sickness {
@@ -81,6 +102,8 @@ pub(crate) struct Scenario {
     pub(crate) scan_limits: ScanLimits,
     /// The clusters, where the pipeline runs on them.
     pub(crate) kube: Option<KubeScenario>,
+    /// How Maps fare, where the pipeline has them.
+    pub(crate) map: Option<MapScenario>,
     /// Chunks a group, in place of the usual choice, which would put all of so small a source in one.
     pub(crate) group_chunks: u32,
     pub(crate) is_versioned: bool,
@@ -130,7 +153,14 @@ impl Scenario {
             (Some(_), None) => "run_on: eks, ".to_owned(),
             (Some(_), Some(chunks)) => format!("run_on: eks, chunks_per_pod: {chunks}, "),
         };
-        let pipeline = pipeline(&chance, content, &stage);
+        let mut pipeline = pipeline(&chance, content, &stage);
+        let of_map = Chance::of(seed, "maps");
+        let map = of_map.percent(if kube.is_some() { 15 } else { 35 }).then(|| map(&of_map, is_rough));
+        if map.is_some() {
+            let batch = of_map.one_of(&[None, Some(1), Some(1), Some(2), Some(5)]);
+            pipeline.fan_out = FanOut::Map { batch: batch.filter(|_| kube.is_none()) };
+            pipeline.stages[0].timeout_ms = of_map.one_of(&[10 * SECOND, 5 * MINUTE]);
+        }
         // Several uploads, and mergers that hang: who publishes last, and over what?
         let is_duel = is_rough && chance.percent(20);
         let mut acts = acts(&chance, &pipeline, content, is_rough, is_duel);
@@ -171,13 +201,18 @@ impl Scenario {
             zombies_permille: often(50, &[10, 50, 300]),
             zombie_mergers_permille: if is_duel && !fails_alone { chance.one_of(&[200, 500]) } else { 0 },
             odd_attempts_percent: often(20, &[10, 50]),
-            sick_chunk: (is_rough && chance.percent(15)).then(|| {
-                let dies = Sickness::Dies { at_call: u32::try_from(chance.within(0..14)).expect("small") };
-                (
-                    u32::try_from(chance.within(0..6)).expect("small"),
-                    chance.one_of(&[dies, Sickness::Unreadable]),
-                )
-            }),
+            sick_chunk: (is_rough && chance.percent(15))
+                .then(|| {
+                    let dies =
+                        Sickness::Dies { at_call: u32::try_from(chance.within(0..14)).expect("small") };
+                    (
+                        u32::try_from(chance.within(0..6)).expect("small"),
+                        chance.one_of(&[dies, Sickness::Unreadable]),
+                    )
+                })
+                .or_else(|| {
+                    (map.is_some() && kube.is_none() && is_rough).then(|| sick_in_map(&of_map)).flatten()
+                }),
             lagging_reads: u32::try_from(often(50, &[1, 3, 10])).expect("small"),
             refused: (is_rough && chance.percent(3)).then(|| {
                 let name = chance.one_of(&["input/", "work/", "output/", "output/in/a file.csv_Errors"]);
@@ -196,6 +231,7 @@ impl Scenario {
             acts,
             pipeline,
             kube,
+            map,
         }
     }
 
@@ -219,6 +255,14 @@ impl Scenario {
         Self { pipeline, kube: Some(kube), ..small }
     }
 
+    /// The same by a Map, whose batches have so many chunks and which fares so.
+    pub(crate) fn small_by_map(batch: u32, map: MapScenario) -> Self {
+        let mut small = Self::small(ScanLimits::DEFAULT);
+        small.pipeline.fan_out = FanOut::Map { batch: Some(batch) };
+        small.pipeline.split = Split::Records(1);
+        Self { map: Some(map), ..small }
+    }
+
     /// A small run without anything wrong, to be crashed at every point in turn.
     pub(crate) fn small(scan_limits: ScanLimits) -> Self {
         let text = "pipeline: p\nsource: {prefix: in/, format: csv, header: true}\nstages: [{name: s, process: orders, with: {table: orders}}]\n\
@@ -238,6 +282,7 @@ impl Scenario {
             scan_limits,
             pipeline,
             kube: None,
+            map: None,
             group_chunks: 2,
             is_versioned: true,
             acts: vec![(0, Act::Upload { bytes, event_delays_ms: vec![0] })],
@@ -272,6 +317,7 @@ impl Scenario {
             && self.sick_chunk.is_none()
             && self.refused.is_none()
             && self.lagging_reads == 0
+            && self.map.as_ref().is_none_or(MapScenario::is_calm)
             && self.acts.len() == 1
             && !self
                 .has(|act| matches!(act, Act::Upload { event_delays_ms, .. } if event_delays_ms.len() != 1))
@@ -316,6 +362,26 @@ fn kube(chance: &Chance, is_rough: bool) -> KubeScenario {
         doubles_percent: often(40, &[10, 50]),
         pendings_percent: often(50, &[10, 40]),
         fails_alone: is_rough && chance.percent(40),
+    }
+}
+
+/// Children of a Map die at every try more often than workers do that messages come to again and again.
+fn sick_in_map(chance: &Chance) -> Option<(u32, Sickness)> {
+    let at_call = u32::try_from(chance.within(0..14)).expect("small");
+    let sick = u32::try_from(chance.within(0..3)).expect("small");
+    chance.percent(60).then_some((sick, Sickness::Dies { at_call }))
+}
+
+fn map(chance: &Chance, is_rough: bool) -> MapScenario {
+    let often = |percent, choices: &[u64]| {
+        if is_rough && chance.percent(percent) { chance.one_of(choices) } else { 0 }
+    };
+    MapScenario {
+        silent_percent: often(50, &[30, 100]),
+        doubles_percent: often(40, &[10, 50]),
+        stops_percent: often(40, &[60, 100]),
+        stops_within_ms: chance.one_of(&[20, 200, SECOND]),
+        lost_ends_percent: often(50, &[50, 100]),
     }
 }
 

@@ -17,11 +17,11 @@ use fanfold_ports::{
 use fanfold_splitter::Splitter;
 use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper, Watcher};
 use fanfold_tracker::Tracker;
-use fanfold_worker::{Worker, pod::Assignment};
+use fanfold_worker::{Worker, WorkerError, pod::Assignment};
 use tokio::sync::oneshot;
 
 use crate::{
-    ports::lock,
+    ports::{World, lock},
     scenario::{INPUT, OUTPUT, WORK},
 };
 
@@ -34,6 +34,8 @@ pub(crate) enum Job {
     Split(String),
     Work(String),
     Launch(String),
+    /// A batch of a Map.
+    Batch(String),
     Track(Vec<String>),
     Merge(String),
     Sweep,
@@ -44,6 +46,9 @@ pub(crate) enum Job {
     /// Another message that died.
     Dead(DeadQueue, String),
 }
+
+/// How the text of an error begins that no further try would mend.
+pub(crate) const IN_VAIN: &str = "in vain: ";
 
 /// How each message of an invocation fared: whether it may be deleted, or why not.
 pub(crate) type Fared = Vec<Result<(), String>>;
@@ -75,7 +80,7 @@ impl Fleet {
     pub(crate) async fn run(
         self,
         job: Job,
-        (ports, kube): (Ports, KubePorts),
+        World { ports, kube, maps }: World,
         invocation: Invocation,
         stack: Pipeline,
         scan_limits: ScanLimits,
@@ -85,6 +90,7 @@ impl Fleet {
             Job::Split(body) => {
                 let splitter = Splitter {
                     ports,
+                    maps,
                     work_bucket: WORK.to_owned(),
                     input_bucket: INPUT.to_owned(),
                     output_bucket: OUTPUT.to_owned(),
@@ -93,7 +99,7 @@ impl Fleet {
                 };
                 or_crash(&invocation, async { one(splitter.handle(&body).await) }).await
             }
-            Job::Work(body) => {
+            job @ (Job::Work(_) | Job::Batch(_)) => {
                 let ends_at = function_ms.map(|ms| ports.clock.now().plus_ms(ms));
                 let runs = self.workers.take();
                 let worker = Worker {
@@ -103,7 +109,14 @@ impl Fleet {
                     inherited: std::collections::BTreeMap::new(),
                     runs,
                 };
-                let fared = or_crash(&invocation, async { one(worker.handle(&body, ends_at).await) }).await;
+                let work = async {
+                    match &job {
+                        Job::Batch(body) => vec![named(worker.handle_batch(body, ends_at).await)],
+                        Job::Work(body) => one(worker.handle(body, ends_at).await),
+                        _ => unreachable!("it is a worker's"),
+                    }
+                };
+                let fared = or_crash(&invocation, work).await;
                 if fared.is_some() {
                     self.workers.give_back(worker.runs);
                 }
@@ -149,7 +162,7 @@ impl Fleet {
                 let until = ports.clock.now().plus_ms(SWEEP_MS);
                 let work_bucket = WORK.to_owned();
                 let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone() };
-                let sweeper = Sweeper { ports, work_bucket, left_off: LeftOff::default() };
+                let sweeper = Sweeper { ports, maps, work_bucket, left_off: LeftOff::default() };
                 or_crash(&invocation, async {
                     let (swept, watched) = tokio::join!(sweeper.sweep(until), watcher.watch());
                     one(swept.and(watched))
@@ -157,7 +170,8 @@ impl Fleet {
                 .await
             }
             Job::Dead(queue, body) => {
-                let sweeper = Sweeper { ports, work_bucket: WORK.to_owned(), left_off: LeftOff::default() };
+                let sweeper =
+                    Sweeper { ports, maps, work_bucket: WORK.to_owned(), left_off: LeftOff::default() };
                 or_crash(&invocation, async { one(sweeper.handle_dead(queue, &body).await) }).await
             }
         }
@@ -216,4 +230,9 @@ fn one<E: std::fmt::Display>(result: Result<(), E>) -> Fared {
 /// No third party: the simulation's pipelines ask none.
 fn nobody() -> Arc<dyn Web> {
     Arc::new(MemoryWeb::nobody(MemoryClock::seeded(0)))
+}
+
+/// How a batch fared: as Step Functions is told it.
+fn named(result: Result<(), WorkerError>) -> Result<(), String> {
+    result.map_err(|error| if error.is_permanent() { format!("{IN_VAIN}{error}") } else { error.to_string() })
 }

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use fanfold_domain::Cleaning;
 
-use crate::{driver::Driver, ports::lock, record::is_on_clusters};
+use crate::{
+    driver::Driver,
+    ports::lock,
+    record::{is_by_map, is_on_clusters},
+};
 
 /// Endings of runs by kind, and what happened to their Jobs and pods.
 #[derive(Debug, Default)]
@@ -26,6 +30,10 @@ impl Tally {
             let reason = run.reason.as_deref().map_or("", kind);
             if is_on_clusters(run) && run.plan.is_some() {
                 *self.0.entry(format!("on clusters: {} {reason}", run.state)).or_default() += 1;
+            }
+            if is_by_map(run) && run.plan.is_some() {
+                let place = if is_on_clusters(run) { "by map on clusters" } else { "by map" };
+                *self.0.entry(format!("{place}: {} {reason}", run.state)).or_default() += 1;
             }
             *self.0.entry(format!("{} {reason}", run.state)).or_default() += 1;
             if run.scheduled_at.is_some() && run.plan.is_some() {
@@ -71,6 +79,15 @@ impl Tally {
             "cleaned: failed",
             "cleaned: superseded",
             "announced again",
+            "by map: succeeded ",
+            "by map on clusters: succeeded ",
+            "maps succeeded",
+            "maps failed",
+            "maps stopped",
+            "map ends untold",
+            "children failed",
+            "children died silently",
+            "chunks sent for a map",
         ] {
             assert!(self.0.contains_key(ending), "no run ended as {ending:?}: {self:?}");
         }

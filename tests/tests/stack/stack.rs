@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use fanfold_aws::{Aws, QueueUrls, Settings};
 use fanfold_domain::{
-    ETag, ObjectName, Origin, Run, RunId, key,
-    message::{Submission, encode},
+    ChunkIndex, ETag, ObjectName, Origin, Run, RunId, key,
+    message::{Failure, Submission, encode},
     pipeline::Pipeline,
 };
 use fanfold_ports::{
     Clock, Ports, Queue,
-    ledger::{Freshness, Saved},
+    ledger::{Freshness, Saved, StageId},
     objects::{Condition, MAX_LISTED, Metadata, ObjectHead, Pin, Written},
     queues::Outgoing,
 };
@@ -116,6 +116,11 @@ impl Stack {
         recent.into_iter().filter(|run| run.source.object.key == key).collect()
     }
 
+    /// Why chunks of a run failed, by index.
+    pub(crate) async fn failures(&self, run: &Run) -> Vec<(ChunkIndex, Failure)> {
+        self.ports.ledger.failures(&StageId::last_of(run), 100).await.expect("the ledger answered")
+    }
+
     pub(crate) async fn head(&self, object: &ObjectName) -> Option<ObjectHead> {
         self.ports.objects.head(object, None).await.expect("the object store answered")
     }
@@ -158,8 +163,13 @@ impl Stack {
 
     /// Submits an object that is there, and waits for the end of the run that this starts.
     pub(crate) async fn run_of_submission(&self, pipeline: &str, key: &str) -> Run {
+        self.run_of_submission_as(pipeline, key, "a submission").await
+    }
+
+    /// The same of one submission among several of an object, which differ in their purpose.
+    pub(crate) async fn run_of_submission_as(&self, pipeline: &str, key: &str, purpose: &str) -> Run {
         let object = ObjectName::new(&self.input_bucket, key);
-        let idempotency_key = format!("a submission of {key}");
+        let idempotency_key = format!("{purpose} of {key}");
         let id = RunId::derive(pipeline, &Origin::Submission { idempotency_key: &idempotency_key });
         let submission = Submission { pipeline: pipeline.to_owned(), object, version: None, idempotency_key };
         let detail = encode(&submission);

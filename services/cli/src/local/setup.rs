@@ -112,6 +112,7 @@ pub(crate) fn new_run(pipeline: Pipeline, source: SourcePin, output: &Path, erro
         uploads: Vec::new(),
         list_uploads: Vec::new(),
         is_fenced: false,
+        settling: None,
         sums: None,
         reason: None,
         scheduled_at: None,

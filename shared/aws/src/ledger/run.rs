@@ -249,6 +249,7 @@ mod tests {
             uploads: Vec::new(),
             list_uploads: Vec::new(),
             is_fenced: false,
+            settling: None,
             sums: None,
             reason: None,
             scheduled_at: None,

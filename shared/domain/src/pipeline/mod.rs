@@ -218,6 +218,7 @@ impl Pipeline {
                 Stage::decode_all(node, m, source.as_ref())
             })
         });
+        fan_out.check_stages(stages.as_deref().unwrap_or_default(), mistakes);
         for (i, stage) in stages.iter().flatten().enumerate() {
             rate::check_split(stage, &format!("stages[{i}]"), split, mistakes);
         }

@@ -191,6 +191,7 @@ fn run(pipeline: Pipeline, source: SourcePin) -> Run {
         uploads: Vec::new(),
         list_uploads: Vec::new(),
         is_fenced: false,
+        settling: None,
         sums: None,
         reason: None,
         scheduled_at: None,

@@ -18,6 +18,7 @@ pub mod clusters;
 pub mod events;
 pub mod fleet;
 pub mod ledger;
+pub mod maps;
 pub mod objects;
 pub mod pacer;
 pub mod queues;
@@ -31,6 +32,7 @@ pub use clusters::ClustersUnderTest;
 pub use events::{EventsUnderTest, Watcher};
 pub use fleet::FleetUnderTest;
 pub use ledger::LedgerUnderTest;
+pub use maps::{MapsUnderTest, Stopper};
 pub use objects::{ObjectsUnderTest, Rule};
 pub use pacer::PacerUnderTest;
 pub use queues::{QueuesUnderTest, Receiver};
@@ -110,6 +112,7 @@ mod tests {
             &[include_str!("clusters.rs")],
             &[include_str!("pacer.rs")],
             &[include_str!("web.rs")],
+            &[include_str!("maps.rs")],
         ] {
             let (defined, listed) = defined_and_listed(files);
             assert!(!defined.is_empty());

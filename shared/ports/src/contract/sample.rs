@@ -57,6 +57,7 @@ pub fn sample_run(key: &str, created_at: Timestamp) -> Run {
         uploads: Vec::new(),
         list_uploads: Vec::new(),
         is_fenced: false,
+        settling: None,
         sums: None,
         reason: None,
         scheduled_at: None,

@@ -17,6 +17,7 @@ mod faulty;
 mod fleet;
 mod invocation;
 mod ledger;
+mod maps;
 mod objects;
 mod pacer;
 mod queues;
@@ -37,6 +38,7 @@ pub use faulty::Faulty;
 pub use fleet::MemoryFleet;
 pub use invocation::Invocation;
 pub use ledger::MemoryLedger;
+pub use maps::{MemoryExecution, MemoryMaps};
 pub use objects::{MemoryObjects, STREAM_PIECE_BYTES};
 pub use pacer::MemoryPacer;
 pub use queues::{MAX_MESSAGE_BYTES, MemoryQueues, QueuedMessage};
@@ -62,6 +64,8 @@ pub struct MemoryWorld {
     pub pacer: Arc<MemoryPacer>,
     /// Clusters as they were declared, and launches.
     pub fleet: Arc<MemoryFleet>,
+    /// Executions of the Distributed Map.
+    pub maps: Arc<MemoryMaps>,
     /// Time and chance.
     pub clock: MemoryClock,
     /// What goes wrong.
@@ -79,6 +83,7 @@ impl MemoryWorld {
             tables: Arc::new(MemoryTables::keyed(&["orderid", "confirmationid"])),
             pacer: Arc::default(),
             fleet: Arc::default(),
+            maps: Arc::default(),
             clock,
             faults,
         }

@@ -5,6 +5,7 @@
 
 mod fleet;
 mod launched;
+mod maps;
 
 use std::collections::BTreeMap;
 

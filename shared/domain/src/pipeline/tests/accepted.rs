@@ -121,3 +121,12 @@ fn keys_are_made_from_the_templates() {
     assert_eq!(pipeline.errors_key("a.txt", &run()).unwrap(), format!("bad/{RUN}"));
     assert_eq!(pipeline.output_key(&"a".repeat(1024), &run()).unwrap_err().found_bytes, 1024 + 37);
 }
+
+#[test]
+fn a_map_may_say_how_large_its_batches_are() {
+    let fan_out =
+        |text: &str| parsed("format: lines", "name: s, process: index", &format!("fan_out: {text}")).fan_out;
+    assert_eq!(fan_out("distributed-map"), FanOut::Map { batch: None });
+    assert_eq!(fan_out("{distributed-map: {}}"), FanOut::Map { batch: None });
+    assert_eq!(fan_out("{distributed-map: {batch: 10}}"), FanOut::Map { batch: Some(10) });
+}

@@ -9,7 +9,7 @@ fn every_mistake_is_listed_with_its_path() {
 pipeline: My Orders
 source:   { prefix: orders/, format: cvs, header: yes, colour: red }
 split:    { records: 0, size: 64MB }
-fan_out:  distributed-map
+fan_out:  distributed-maps
 deadline: 90d
 stages:
   - name: scan
@@ -34,7 +34,7 @@ source.format: found "cvs"; allowed: csv, lines, jsonl, fixed, objects (did you 
 split.size: found "64MB"; allowed: a size from 1KiB to 5GiB, in B, KiB, MiB, GiB, TiB (did you mean 64MiB?)
 split.records: found the number 0; allowed: a whole number from 1 to 1000000000
 split: found both size and records; allowed: exactly one of size, records
-fan_out: found "distributed-map"; allowed: sqs (`distributed-map` is not yet built)
+fan_out: found "distributed-maps"; allowed: sqs, distributed-map (did you mean `distributed-map`?)
 deadline: found "90d"; allowed: a duration from 1m to 13d, in ms, s, m, h, d
 stages[0].procces: found an unknown field; allowed: name, run_on, process, command, image, header, credentials, with, order, rate, max_concurrency, timeout, retry, resources, chunks_per_pod, kubernetes, depends, aggregate (did you mean `process`?)
 stages[0].name: found "scan"; allowed: 1 to 32 of a-z, 0-9, `-`, but not `scan`, `plan`

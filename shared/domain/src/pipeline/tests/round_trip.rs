@@ -271,6 +271,19 @@ fn cleanup() -> impl Strategy<Value = Cleanup> {
     })
 }
 
+/// Batches are of functions alone.
+/// A Map begins with all of a stage at once.
+fn fan_out(stages: &[Stage]) -> BoxedStrategy<FanOut> {
+    let waits = |stage: &Stage| stage.upstream.is_none_or(|upstream| upstream.by == Depends::All);
+    if !stages.iter().all(|stage| waits(stage) && stage.order == Order::Parallel) {
+        return Just(FanOut::Sqs).boxed();
+    }
+    let is_function = stages.iter().any(|stage| stage.run_on == RunOn::Lambda);
+    let batch = proptest::option::of(1u32..=1_000);
+    let map = batch.prop_map(move |batch| FanOut::Map { batch: batch.filter(|_| is_function) });
+    prop_oneof![Just(FanOut::Sqs), map].boxed()
+}
+
 fn pipeline() -> impl Strategy<Value = Pipeline> {
     let name = "[a-z0-9][a-z0-9-]{0,62}";
     let deadline_ms = 60_000u64..=13 * 86_400_000;
@@ -279,16 +292,25 @@ fn pipeline() -> impl Strategy<Value = Pipeline> {
         let stages = (stage(&source), more).prop_map(|(first, more)| behind(first, more));
         (stages, merge(&source), Just(source))
     });
+    let parts =
+        parts.prop_flat_map(|(stages, merge, source)| (fan_out(&stages), Just((stages, merge, source))));
     let follows = (of(schedule()), notify(), cleanup());
     (name, parts, split(), deadline_ms, on_error(), follows).prop_map(
-        |(name, (stages, merge, source), split, deadline_ms, on_error, (schedule, notify, cleanup))| {
+        |(
+            name,
+            (fan_out, (stages, merge, source)),
+            split,
+            deadline_ms,
+            on_error,
+            (schedule, notify, cleanup),
+        )| {
             Pipeline {
                 name,
                 source,
                 plan: None,
                 // A rate must be one by which a chunk of so many records ends in time.
                 split: if stages[0].rate.is_some() { Split::SizeBytes(64 << 20) } else { split },
-                fan_out: FanOut::Sqs,
+                fan_out,
                 deadline_ms,
                 stages,
                 merge,

@@ -243,3 +243,30 @@ fn wrong_merges_are_refused() {
         },
     );
 }
+
+#[test]
+fn wrong_fan_outs_are_refused() {
+    let check = |fan_out: &str, stage: &str, expected: &str| {
+        let text = document("format: lines", stage, &format!("fan_out: {fan_out}"));
+        assert_eq!(mistakes(&text), expected, "of {fan_out}");
+    };
+    let stage = "name: s, process: copy";
+    check("sns", stage, "fan_out: found \"sns\"; allowed: sqs, distributed-map (did you mean `sqs`?)");
+    check("{}", stage, "fan_out.distributed-map: found no such field; allowed: a mapping of batch");
+    check(
+        "{sqs: {}}",
+        stage,
+        "fan_out.sqs: found an unknown field; allowed: distributed-map\nfan_out.distributed-map: found no such field; allowed: a mapping of batch",
+    );
+    check(
+        "{distributed-map: {batch: 1001, workers: 5}}",
+        stage,
+        "fan_out.distributed-map.workers: found an unknown field; allowed: batch\n\
+         fan_out.distributed-map.batch: found the number 1001; allowed: a whole number from 1 to 1000",
+    );
+    check(
+        "{distributed-map: {batch: 10}}",
+        "name: s, process: copy, run_on: eks",
+        "fan_out.distributed-map.batch: found the number 10; allowed: nothing: only a stage with `run_on: lambda` has batches",
+    );
+}

@@ -4,6 +4,7 @@ mod clusters;
 mod events;
 mod fleet;
 mod ledger;
+mod maps;
 mod objects;
 mod pacer;
 mod queues;

@@ -21,9 +21,11 @@ pub async fn fail(
     generation: Generation,
     reason: &str,
 ) -> Result<Run, LifecycleError> {
-    let run = end(ports, id, generation, RunState::Failed, reason).await?;
+    let End { run, is_ours } = end(ports, id, generation, RunState::Failed, reason).await?;
     if run.state == RunState::Failed && run.generation == generation {
         send_report(ports, &run).await?;
+    }
+    if is_ours {
         try_to_announce(ports, &run).await;
     }
     Ok(run)
@@ -48,8 +50,8 @@ pub async fn supersede(
     generation: Generation,
     reason: &str,
 ) -> Result<Run, LifecycleError> {
-    let run = end(ports, id, generation, RunState::Superseded, reason).await?;
-    if run.state == RunState::Superseded {
+    let End { run, is_ours } = end(ports, id, generation, RunState::Superseded, reason).await?;
+    if is_ours {
         try_to_announce(ports, &run).await;
     }
     Ok(run)
@@ -104,26 +106,34 @@ async fn newer_owner(ports: &Ports, run: &Run) -> Result<Option<Ownership>, Life
     }
 }
 
+/// A run that has ended.
+struct End {
+    run: Run,
+    /// Whether it was this call that ended it. Only then it is announced at once: whoever finds it ended leaves that to
+    /// whoever ended it, and to the sweeper.
+    is_ours: bool,
+}
+
 async fn end(
     ports: &Ports,
     id: &RunId,
     generation: Generation,
     state: RunState,
     reason: &str,
-) -> Result<Run, LifecycleError> {
+) -> Result<End, LifecycleError> {
     let now = ports.clock.now();
-    let mut ended = false;
+    let mut is_ours = false;
     let run = change(&*ports.ledger, id, |run| {
-        ended = matches!(run.state, RunState::Planning | RunState::Running) && run.generation == generation;
-        if !ended {
+        is_ours = matches!(run.state, RunState::Planning | RunState::Running) && run.generation == generation;
+        if !is_ours {
             return Ok(None);
         }
         let reason = Some(truncate(reason.to_owned()));
         Ok(Some(Run { reason, ..run.advanced(state, now)? }))
     })
     .await?;
-    if ended {
+    if is_ours {
         tracing::info!(run_id = %id, state = %run.state, reason, "run ended");
     }
-    Ok(run)
+    Ok(End { run, is_ours })
 }

@@ -35,6 +35,10 @@ impl Place {
     }
 }
 
+fn lines(numbers: impl Iterator<Item = u64>) -> String {
+    numbers.fold(String::new(), |text, number| text + &number.to_string() + "\n")
+}
+
 /// Each id becomes a line, then its square, then ten squares a sum.
 const N_TO_N: &str = r#"
 pipeline: squares
@@ -56,8 +60,7 @@ fn each_index_of_a_stage_reads_that_of_the_stage_before() {
             "fanfold: one sequential pass gives the same bytes\n".to_owned()
         )
     );
-    let squares: String = (1..=1000_u64).map(|id| format!("{}\n", id * id)).collect();
-    assert_eq!(place.read("out"), squares);
+    assert_eq!(place.read("out"), lines((1..=1000_u64).map(|id| id * id)));
 }
 
 #[test]
@@ -69,8 +72,7 @@ fn an_aggregate_reads_several_parts_in_order_to_any_depth() {
     let chunks: Vec<u64> = (0..143_u64)
         .map(|chunk| (chunk * 7 + 1..=(chunk * 7 + 7).min(1000)).map(|id| id * id).sum())
         .collect();
-    let hundreds: String = chunks.chunks(100).map(|sums| format!("{}\n", sums.iter().sum::<u64>())).collect();
-    assert_eq!(place.read("out"), hundreds);
+    assert_eq!(place.read("out"), lines(chunks.chunks(100).map(|sums| sums.iter().sum())));
 }
 
 #[test]

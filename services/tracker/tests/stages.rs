@@ -24,19 +24,14 @@ const SUMS: Sums = Sums { records: 1, bad_records: 0, bytes_in: 2, bytes_out: 2,
 /// A chunk of a stage, by their places.
 type Place = (usize, u32);
 
-/// A stage behind the first: a share of the stages before it, whether index by index, how many parts it reads, and
+/// A stage behind the first: which of those before it it reads, whether index by index, how many parts it reads, and
 /// its window.
-type Later = (f64, bool, Option<u32>, u32);
+type Later = (prop::sample::Index, bool, Option<u32>, u32);
 
 fn pipeline(first_window: u32, later: &[Later]) -> Pipeline {
     let mut stages = vec![format!("{{name: s0, process: index, max_concurrency: {first_window}}}")];
-    for (place, (share, is_n_to_n, fan_in, window)) in (1..).zip(later) {
-        #[expect(
-            clippy::cast_sign_loss,
-            clippy::cast_possible_truncation,
-            reason = "a share of a few stages"
-        )]
-        let before = (share * f64::from(place)) as usize;
+    for (place, (at, is_n_to_n, fan_in, window)) in (1..).zip(later) {
+        let before = at.index(place);
         let (by, aggregate) = match fan_in {
             Some(fan_in) => ("all", format!(", aggregate: {{fan_in: {fan_in}}}")),
             None => (if *is_n_to_n { "n_to_n" } else { "all" }, String::new()),
@@ -211,7 +206,7 @@ proptest! {
     #[test]
     fn each_chunk_is_sent_once_when_what_it_reads_is_there_and_none_is_forgotten(
         first_window in 2u32..9,
-        later in vec((0.0..1.0, any::<bool>(), proptest::option::weighted(0.3, 2u32..5), 2u32..9), 0..4),
+        later in vec((any::<prop::sample::Index>(), any::<bool>(), proptest::option::weighted(0.3, 2u32..5), 2u32..9), 0..4),
         chunks in 1u32..30,
         group_bits in 0u32..4,
         failing in vec((0usize..4, 0u32..30), 0..4),

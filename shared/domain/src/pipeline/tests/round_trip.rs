@@ -185,16 +185,11 @@ fn stage(source: &Source) -> impl Strategy<Value = Stage> + use<> {
     )
 }
 
-/// What stages behind the first read, each of any before it; `at` is a share of those.
-fn behind(first: Stage, more: Vec<(Stage, f64, Option<u32>, bool)>) -> Vec<Stage> {
+/// What stages behind the first read, each of any before it.
+fn behind(first: Stage, more: Vec<(Stage, prop::sample::Index, Option<u32>, bool)>) -> Vec<Stage> {
     let mut stages = vec![first];
     for (mut stage, at, fan_in, is_n_to_n) in more {
-        #[expect(
-            clippy::cast_sign_loss,
-            clippy::cast_possible_truncation,
-            reason = "a share of a few stages"
-        )]
-        let before = (at * stages.len() as f64) as usize;
+        let before = at.index(stages.len());
         let by = if is_n_to_n && fan_in.is_none() { Depends::NToN } else { Depends::All };
         stage.upstream = Some(Upstream { stage: before, by, fan_in: fan_in.unwrap_or(1) });
         match &mut stage.process {
@@ -288,7 +283,8 @@ fn pipeline() -> impl Strategy<Value = Pipeline> {
     let name = "[a-z0-9][a-z0-9-]{0,62}";
     let deadline_ms = 60_000u64..=13 * 86_400_000;
     let parts = source().prop_flat_map(|source| {
-        let more = vec((stage(&source), 0.0..1.0, of(2u32..=10_000), any::<bool>()), 0..4);
+        let more =
+            vec((stage(&source), any::<prop::sample::Index>(), of(2u32..=10_000), any::<bool>()), 0..4);
         let stages = (stage(&source), more).prop_map(|(first, more)| behind(first, more));
         (stages, merge(&source), Just(source))
     });

@@ -56,7 +56,7 @@ fn each_index_of_a_stage_reads_that_of_the_stage_before() {
             "fanfold: one sequential pass gives the same bytes\n".to_owned()
         )
     );
-    let squares: String = (1..=1000_u64).map(|id| format!("{}\n", id * id)).collect();
+    let squares: String = (1..=1000_u64).map(|id| (id * id).to_string() + "\n").collect();
     assert_eq!(place.read("out"), squares);
 }
 
@@ -69,7 +69,8 @@ fn an_aggregate_reads_several_parts_in_order_to_any_depth() {
     let chunks: Vec<u64> = (0..143_u64)
         .map(|chunk| (chunk * 7 + 1..=(chunk * 7 + 7).min(1000)).map(|id| id * id).sum())
         .collect();
-    let hundreds: String = chunks.chunks(100).map(|sums| format!("{}\n", sums.iter().sum::<u64>())).collect();
+    let hundreds: String =
+        chunks.chunks(100).map(|sums| sums.iter().sum::<u64>().to_string() + "\n").collect();
     assert_eq!(place.read("out"), hundreds);
 }
 

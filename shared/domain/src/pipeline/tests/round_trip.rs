@@ -192,6 +192,7 @@ fn behind(first: Stage, more: Vec<(Stage, f64, Option<u32>, bool)>) -> Vec<Stage
         #[expect(
             clippy::cast_sign_loss,
             clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
             reason = "a share of a few stages"
         )]
         let before = (at * stages.len() as f64) as usize;

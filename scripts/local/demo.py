@@ -1,4 +1,4 @@
-"""`scripts/demo`: the main job, watched."""
+"""`scripts/demo`: the main job, watched, or an example."""
 
 import argparse
 import filecmp
@@ -11,23 +11,28 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-from . import demo_eks
+from . import demo_eks, examples
 from .commands import outputs
 from .settings import PROJECT, SERVER_LOG, STATE, endpoint, fail, programs
 from .server import port
-from .steps import CLIENT, PIPELINE, fanfold, objects, step
-
-POLL_S = 0.1
-ENDED = {"succeeded", "succeeded_partial", "failed", "cancelled", "superseded"}
+from .steps import CLIENT, PIPELINE, ended, fanfold, objects, run_of, step
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("scripts/demo", description="The main job on a local AWS, from nothing.")
+    parser = argparse.ArgumentParser("scripts/demo", description="A pipeline on a local AWS, from nothing: the main job, or an example.")
     parser.add_argument("--rows", type=int, default=1_000_000, help="records to generate (1000000)")
     parser.add_argument("--on", choices=["lambda", "eks"], default="lambda", help="what does the chunks (lambda)")
     parser.add_argument("--style", choices=["plain", "quoted"], default="quoted", help="how they are written (quoted)")
+    names = ["orders", *examples.EXAMPLES]
+    parser.add_argument("--example", choices=names, default="orders", help="another pipeline than the main job's")
+    parser.add_argument("--count", type=int, help="images (500), or orders that a third party is asked for (400)")
     arguments = parser.parse_args()
+    if wrong := misused(arguments):
+        parser.error(wrong)
     target = build()
+    if arguments.example != "orders":
+        step("stack", [PROJECT / "scripts" / "stack", "up"])
+        return examples.show(arguments.example, target, arguments.count)
     if arguments.on == "eks":
         # First: functions are told where clusters are when the local AWS starts.
         demo_eks.start_clusters()
@@ -46,6 +51,17 @@ def main() -> None:
     print_requests(asked, cold)
     if arguments.on == "eks":
         demo_eks.print_shares(run)
+
+
+def misused(arguments: argparse.Namespace) -> str | None:
+    """What was asked for that has no effect there."""
+    if arguments.example != "orders" and arguments.on != "lambda":
+        return f"--on is of the example orders, and {arguments.example} was asked for"
+    if arguments.count is not None and arguments.example not in examples.COUNTED:
+        return f"--count is of {' and '.join(examples.COUNTED)}, and {arguments.example} was asked for"
+    if arguments.count is not None and arguments.count < 1:
+        return f"--count is {arguments.count}; at least 1"
+    return None
 
 
 def build() -> Path:
@@ -68,25 +84,12 @@ def cold_starts() -> int:
 
 def follow(target: Path, source: Path, prefix: str) -> tuple[dict, float]:
     """Uploads the source and shows its run until that ends; the run, and seconds from the upload's end on."""
-    bucket, key = outputs()["InputBucket"], prefix + source.name
+    key = prefix + source.name
     print("-- upload", flush=True)
-    objects("upload", source, bucket, key)
+    objects("upload", source, outputs()["InputBucket"], key)
     began = time.monotonic()
-    run = None
-    while time.monotonic() - began < 600:
-        recent = [json.loads(line) for line in fanfold(target, "runs", "--limit", 20, "--json").splitlines()]
-        run = next((run for run in recent if run["source"]["object"]["key"] == key), None)
-        if run:
-            shown = json.loads(fanfold(target, "show", run["id"], "--json"))
-            progress = shown["progress"]
-            print(f"\r   {run['state']:<10} {progress['done']}/{progress['chunks']} chunks", end="", flush=True)
-            if shown["run"]["state"] in ENDED:
-                print()
-                if shown["run"]["state"] != "succeeded":
-                    fail(f"the run ended {shown['run']['state']}: {shown['run']['reason']}")
-                return shown, time.monotonic() - began
-        time.sleep(POLL_S)
-    fail("the run did not end within 10 minutes")
+    shown = ended(target, run_of(target, key))
+    return shown, time.monotonic() - began
 
 
 def compare(target: Path, source: Path, pipeline: Path, shown: dict, work: Path) -> None:

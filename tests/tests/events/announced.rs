@@ -114,7 +114,7 @@ async fn a_tick_that_comes_twice_begins_one_run_of_what_its_schedule_names() {
 
 #[test]
 fn the_example_of_a_schedule_is_a_pipeline() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/schedule.yaml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/morning-report.yaml");
     let text = fs::read_to_string(path).expect("there is an example");
     assert!(text.lines().count() <= 20);
     let pipeline = Pipeline::parse(&text).unwrap_or_else(|error| panic!("{error}"));

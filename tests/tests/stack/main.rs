@@ -6,6 +6,7 @@ mod clusters;
 mod maps;
 mod oracle;
 mod stack;
+mod stages;
 mod triggers;
 
 use std::collections::HashMap;

@@ -169,14 +169,23 @@ impl Stack {
     /// The same of one submission among several of an object, which differ in their purpose.
     pub(crate) async fn run_of_submission_as(&self, pipeline: &str, key: &str, purpose: &str) -> Run {
         let object = ObjectName::new(&self.input_bucket, key);
-        let idempotency_key = format!("{purpose} of {key}");
-        let id = RunId::derive(pipeline, &Origin::Submission { idempotency_key: &idempotency_key });
-        let submission = Submission { pipeline: pipeline.to_owned(), object, version: None, idempotency_key };
+        self.run_submitted(pipeline, Some(object), format!("{purpose} of {key}")).await
+    }
+
+    /// Submits a pipeline that reads no single object, once, and waits for the end of its run.
+    pub(crate) async fn run_without_object(&self, pipeline: &str) -> Run {
+        self.run_submitted(pipeline, None, format!("a submission of {pipeline}")).await
+    }
+
+    async fn run_submitted(&self, pipeline: &str, object: Option<ObjectName>, key: String) -> Run {
+        let id = RunId::derive(pipeline, &Origin::Submission { idempotency_key: &key });
+        let submission =
+            Submission { pipeline: pipeline.to_owned(), object, version: None, idempotency_key: key };
         let detail = encode(&submission);
         let body = format!(r#"{{"source":"fanfold","detail-type":"Run Submitted","detail":{detail}}}"#);
         let sent = self.ports.queues.send(Queue::Intake, vec![Outgoing::now(body)]).await;
         sent.expect("the queue took it");
-        self.until(&format!("the end of run {id} of {key}"), async || {
+        self.until(&format!("the end of run {id} of {pipeline}"), async || {
             let found = self.ports.ledger.run(&id, Freshness::Consistent).await.expect("the ledger answered");
             found.filter(|run| run.state.has_ended())
         })

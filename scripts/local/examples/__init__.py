@@ -1,0 +1,21 @@
+"""`scripts/demo --example NAME`: pipelines of examples/, each run on the local AWS, its result checked and shown."""
+
+from pathlib import Path
+
+from .. import steps
+from ..settings import PROJECT, STATE
+from . import images, n_to_n, schedule, third_party
+
+EXAMPLES = {"n-to-n": n_to_n.show, "images": images.show, "third-party": third_party.show, "schedule": schedule.show}
+
+# Those whose data may be less or more.
+COUNTED = ("images", "third-party")
+
+
+def show(name: str, target: Path, count: int | None) -> None:
+    """Runs an example on the stack, which is up; `count` is how much of its data, if not as much as it has."""
+    work = STATE / name
+    work.mkdir(exist_ok=True)
+    document = PROJECT / "examples" / f"{name}.yaml"
+    print(f"-- {document.relative_to(PROJECT)}\n{document.read_text().rstrip()}", flush=True)
+    EXAMPLES[name](steps.Example(target, document, work), count)

@@ -3,7 +3,7 @@
 use fanfold_domain::{ChunkIndex, ObjectName, PLAN, Run, RunState, SourcePin, key, pipeline::Format};
 use fanfold_engine::plan::{PlanError, Wanted, list_objects};
 use fanfold_lifecycle::change;
-use fanfold_ports::{PortError, ledger::StageId, objects::ReadError};
+use fanfold_ports::{ledger::StageId, objects::ReadError};
 
 use crate::{Splitter, SplitterError};
 
@@ -43,7 +43,7 @@ impl Splitter {
             return Ok(None);
         }
         let object = ObjectName::new(&self.work_bucket, run.keys(PLAN).part(ChunkIndex(0)));
-        let head = self.ports.objects.head(&object, None).await.map_err(PortError::from)?;
+        let head = self.ports.objects.head(&object, None).await?;
         let Some(head) = head else { return Err(PlanError::ScanLost(ReadError::Missing(object)).into()) };
         if head.size_bytes == 0 {
             return Err(PlanError::Nothing("the plan step wrote no items".to_owned()).into());

@@ -11,7 +11,7 @@ use fanfold_launcher::{Launcher, spec::Surroundings};
 use fanfold_lifecycle::RunCache;
 use fanfold_merger::Merger;
 use fanfold_ports::{
-    KubePorts, Ports, Web,
+    Ports, Web,
     memory::{Invocation, MemoryClock, MemoryWeb},
 };
 use fanfold_splitter::Splitter;

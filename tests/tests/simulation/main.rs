@@ -148,6 +148,11 @@ async fn a_crash_between_any_two_effects_on_clusters_is_healed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crash_between_any_two_effects_of_stages_is_healed() {
+    crash_at_every_point(Scenario::small_in_stages()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crash_between_any_two_effects_of_a_map_is_healed() {
     crash_at_every_point(Scenario::small_by_map(2, MapScenario::default())).await;
 }

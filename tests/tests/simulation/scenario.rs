@@ -279,6 +279,22 @@ impl Scenario {
         Self { map: Some(map), ..small }
     }
 
+    /// The same in stages, index by index and aggregated, of ids that a submission begins.
+    pub(crate) fn small_in_stages() -> Self {
+        let small = Self::small(ScanLimits::DEFAULT);
+        let text = "pipeline: p\nsource: {range: {count: 5}, max_record: 5B}\nstages:\n  - {name: s, process: index}\n\
+             \x20 - {name: s1, process: copy, depends: n_to_n}\n  - {name: s2, process: index, aggregate: {fan_in: 2}}\n\
+             on_error: {max_bad_records: 9}\n";
+        let mut pipeline = Pipeline::parse(text).expect("it is a pipeline");
+        pipeline.split = Split::Records(2);
+        for stage in &mut pipeline.stages {
+            stage.max_concurrency = 2;
+        }
+        let pipeline = triggers::cleaned(pipeline, CleanupOn::Always);
+        let acts = vec![(0, Act::Submit { idempotency_key: "one".to_owned(), times: 1 })];
+        Self { pipeline, acts, ..small }
+    }
+
     /// A small run without anything wrong, to be crashed at every point in turn.
     pub(crate) fn small(scan_limits: ScanLimits) -> Self {
         let text = "pipeline: p\nsource: {prefix: in/, format: csv, header: true}\nstages: [{name: s, process: orders, with: {table: orders}}]\n\

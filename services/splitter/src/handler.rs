@@ -157,7 +157,12 @@ impl Splitter {
         if let Some(scan) = scan_due(objects.clone(), pipeline, run.input(), self.scan_limits).await? {
             return Ok(Next::Scan(scan));
         }
-        Ok(Next::Send(plan(objects, pipeline, run.input()).await?))
+        let planned = plan(objects, pipeline, run.input()).await;
+        Ok(Next::Send(planned.map_err(|error| match error {
+            // The list is ours: nobody replaced a source.
+            PlanError::SourceChanged(gone) if run.list.is_some() => PlanError::ScanLost(gone),
+            error => error,
+        })?))
     }
 }
 

@@ -145,22 +145,24 @@ pub async fn follow_root(
     if !is_full || run.generation != generation || run.state.has_ended() {
         return Ok(());
     }
+    // Before any stage begins that waits for this one: a run that went on without the note could end without it.
+    let noted = if stage == run.last_stage().name { None } else { Some(note_end(ports, &run, stage).await?) };
     let waiting = run.pipeline.readers_of(place).filter(|(_, upstream)| upstream.by == Depends::All);
     let begin = |(stage, _)| Outgoing::now(encode(&Intake::Stage { run: id.clone(), generation, stage }));
     let begun: Vec<Outgoing> = waiting.map(begin).collect();
     if !begun.is_empty() {
         ports.queues.send(Queue::Intake, begun).await?;
     }
-    if stage != run.last_stage().name {
-        announce_stage(ports, &run, stage).await?;
+    if let Some(noted) = noted {
+        try_to_announce(ports, &noted).await;
     }
     finish_if_full(ports, id, generation).await
 }
 
-/// Announces that a stage finished. Whoever comes again announces it again, under the same id.
-async fn announce_stage(ports: &Ports, run: &Run, stage: &str) -> Result<(), LifecycleError> {
+/// Notes that it is to be announced that a stage finished. Whoever comes again notes it again, under the same id.
+async fn note_end(ports: &Ports, run: &Run, stage: &str) -> Result<Run, LifecycleError> {
     let announcement = Announcement::of_stage(run, stage, ports.clock.now());
-    let run = change(&*ports.ledger, &run.id, |run| {
+    let noted = change(&*ports.ledger, &run.id, |run| {
         if run.state.has_ended() || run.generation != announcement.generation {
             return Ok(None);
         }
@@ -169,8 +171,7 @@ async fn announce_stage(ports: &Ports, run: &Run, stage: &str) -> Result<(), Lif
         Ok(Some(noted))
     })
     .await?;
-    try_to_announce(ports, &run).await;
-    Ok(())
+    Ok(noted)
 }
 
 /// Once all groups of all stages are marked: fails the run if its sums are out of bounds, else makes it `completing`

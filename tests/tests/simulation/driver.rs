@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use fanfold_domain::{
-    ObjectName, RunId, SCAN,
+    ObjectName, PLAN, RunId, SCAN,
     cluster::Cluster,
     map::{BatchMessage, Children},
     message::{ChunkMessage, LaunchMessage, Submission, decode, encode, tick_of},
@@ -33,7 +33,7 @@ use crate::{
     gate::{Gate, Pause},
     kube::{Begun, Kube},
     maps::{ChildKey, Invoked, Maps},
-    ports::{SharedRecord, World, lock, ports},
+    ports::{Shaped, SharedRecord, World, lock, ports},
     record::Record,
     scenario::{Act, INPUT, KEY, OUTPUT, Scenario, Sickness, WORK},
     services::{Fared, Fleet, Job, run_pod},
@@ -101,6 +101,9 @@ impl Driver {
         let mut objects = MemoryObjects::new(clock.clone()).with_stream_pieces(scenario.piece_bytes);
         if scenario.is_versioned {
             objects = objects.with_versioned_bucket(INPUT);
+        }
+        for (key, bytes) in &scenario.objects {
+            objects.insert(INPUT, key.clone(), bytes.clone());
         }
         let world = MemoryWorld::new(objects, clock, faults);
         world.ledger.lag(scenario.lagging_reads);
@@ -238,7 +241,11 @@ impl Driver {
                 Act::ForeignWrite => {
                     self.tell("a foreign writer writes the output".to_owned());
                     let body = format!("foreign {}", self.chance.within(0..2));
-                    self.world.objects.insert(OUTPUT, format!("{KEY}_Output"), body);
+                    self.world.objects.insert(
+                        OUTPUT,
+                        format!("{}_Output", self.scenario.output_stem()),
+                        body,
+                    );
                 }
                 Act::Expire => self.expire(),
                 Act::DeleteJob => self.kube.delete_some_job(),
@@ -288,7 +295,7 @@ impl Driver {
     async fn submit(&mut self, idempotency_key: String, times: u32) {
         let submission = Submission {
             pipeline: self.scenario.pipeline.name.clone(),
-            object: Some(ObjectName::new(INPUT, KEY)),
+            object: self.scenario.pipeline.source.is_object().then(|| ObjectName::new(INPUT, KEY)),
             version: None,
             idempotency_key,
         };
@@ -359,7 +366,7 @@ impl Driver {
             let (stop, stopped) = oneshot::channel();
             self.kube.begin(pod, now, invocation.clone(), stop, hangs_for_ms);
             let World { ports, .. } =
-                ports(&self.world, &self.kube.cloud, &self.record, self.scenario.group_chunks, gate);
+                ports(&self.world, &self.kube.cloud, &self.record, &self.shaped(), gate);
             let work = run_pod(assignment, ports, invocation, stopped);
             self.kube.running.spawn_local(async move { (pod, work.await) });
         }
@@ -389,18 +396,23 @@ impl Driver {
 
     /// A launch's messages do not multiply.
     fn check_launches(&self) -> Result<(), String> {
-        let mut counts: BTreeMap<(RunId, u32), usize> = BTreeMap::new();
+        let mut counts: BTreeMap<(RunId, String, u32), usize> = BTreeMap::new();
         let pending = self.world.queues.pending();
         for message in pending.iter().filter(|message| message.queue == Queue::Launches) {
-            let LaunchMessage { run, launch, .. } =
+            let LaunchMessage { run, stage, launch, .. } =
                 decode(&message.body).map_err(|error| error.to_string())?;
-            let count = counts.entry((run, launch.0)).or_default();
+            let count = counts.entry((run, stage, launch.0)).or_default();
             *count += 1;
             if *count > MOST_OF_ONE_LAUNCH {
                 return Err(format!("launch {launch} has {count} messages at once"));
             }
         }
         Ok(())
+    }
+
+    fn shaped(&self) -> Shaped {
+        let items = self.scenario.items.clone().map(Bytes::from);
+        Shaped { group_chunks: self.scenario.group_chunks, items }
     }
 
     fn is_rough(&self) -> bool {
@@ -511,7 +523,7 @@ impl Driver {
     fn invoke(&mut self, origin: Origin, job: Job, gate: Gate) {
         let invocation = gate.invocation.clone();
         self.tell(format!("{invocation} begins, {:?}: {job:?}", gate.pause));
-        let ports = ports(&self.world, &self.kube.cloud, &self.record, self.scenario.group_chunks, gate);
+        let ports = ports(&self.world, &self.kube.cloud, &self.record, &self.shaped(), gate);
         let Scenario { pipeline, scan_limits, function_ms, .. } = &self.scenario;
         let (stack, limits, function_ms) = (pipeline.clone(), *scan_limits, *function_ms);
         let work = self.fleet.clone().run(job, ports, invocation, stack, limits, function_ms);
@@ -613,9 +625,8 @@ impl Doing<'_> {
     /// Whether it attempts chunks, whose program may be odd; a scan is no program.
     fn is_work_on_records(&self) -> bool {
         match self {
-            Self::Job(Job::Work(body)) => {
-                decode::<ChunkMessage>(body).is_ok_and(|message| message.stage != SCAN)
-            }
+            Self::Job(Job::Work(body)) => decode::<ChunkMessage>(body)
+                .is_ok_and(|message| !matches!(message.stage.as_str(), SCAN | PLAN)),
             Self::Job(Job::Batch(_)) | Self::Pod(_) => true,
             Self::Job(_) => false,
         }

@@ -18,7 +18,9 @@ mod ports;
 mod record;
 mod scenario;
 mod services;
+mod shape;
 mod source;
+mod stages;
 mod tally;
 mod triggers;
 mod truth;
@@ -143,6 +145,11 @@ async fn a_crash_between_any_two_effects_of_a_scan_by_workers_is_healed() {
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_any_two_effects_on_clusters_is_healed() {
     crash_at_every_point(Scenario::small_on_clusters()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_any_two_effects_of_stages_is_healed() {
+    crash_at_every_point(Scenario::small_in_stages()).await;
 }
 
 #[tokio::test(start_paused = true)]

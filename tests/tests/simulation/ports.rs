@@ -45,12 +45,13 @@ pub(crate) fn ports(
     world: &MemoryWorld,
     cloud: &Arc<Cloud>,
     record: &SharedRecord,
-    group_chunks: u32,
+    shape: &Shaped,
     gate: Gate,
 ) -> World {
     let invocation = gate.invocation.clone();
     let (cloud, record) = (cloud.clone(), record.clone());
-    let watched = Arc::new(Watched { world: world.clone(), cloud, record, group_chunks, gate });
+    let Shaped { group_chunks, items } = shape.clone();
+    let watched = Arc::new(Watched { world: world.clone(), cloud, record, group_chunks, items, gate });
     let kube = KubePorts {
         fleet: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         clusters: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
@@ -68,6 +69,15 @@ pub(crate) fn ports(
     World { ports, kube, maps }
 }
 
+/// What the world makes of runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Shaped {
+    /// Chunks a group.
+    pub(crate) group_chunks: u32,
+    /// What their plan steps wrote.
+    pub(crate) items: Option<Bytes>,
+}
+
 /// All that an invocation may use.
 pub(crate) struct World {
     pub(crate) ports: Ports,
@@ -80,6 +90,7 @@ pub(crate) struct Watched {
     pub(crate) cloud: Arc<Cloud>,
     record: SharedRecord,
     group_chunks: u32,
+    items: Option<Bytes>,
     pub(crate) gate: Gate,
 }
 
@@ -99,6 +110,15 @@ impl Watched {
             scan.grouping.group_chunks = self.group_chunks;
         }
         run
+    }
+
+    async fn leave_items(&self, run: &Run, items: &Bytes) -> Result<(), PortError> {
+        for (key, body, metadata) in triggers::leave_items(run, items) {
+            let object = ObjectName::new(WORK, key);
+            let written = self.world.objects.put(&object, body.clone(), Condition::Absent, &metadata).await?;
+            self.stored(&object, &written, body, &metadata);
+        }
+        Ok(())
     }
 
     fn run_saved(&self, run: &Run) {
@@ -263,6 +283,9 @@ impl Ledger for Watched {
         if created == Created::Now {
             self.record().run_created(run);
             triggers::leave_temporaries(&self.world, run);
+            if let Some(items) = &self.items {
+                self.leave_items(run, items).await?;
+            }
         }
         self.gate.leave(call).await;
         Ok(created)
@@ -448,7 +471,7 @@ impl Maps for Watched {
     async fn start(&self, input: &MapInput) -> Result<(), PortError> {
         let call = self.gate.enter().await;
         self.world.maps.start(input).await?;
-        self.record().map_started(&input.name());
+        self.record().map_started(input);
         self.gate.leave(call).await;
         Ok(())
     }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use fanfold_domain::{
-    ChunkIndex, Cleaning, Epoch, GroupIndex, Launch, LaunchIndex, Mark, ObjectName, Run, RunId, RunState,
-    SCAN, Sequencer, Stamp,
+    ChunkIndex, Cleaning, Epoch, GroupIndex, Grouping, Launch, LaunchIndex, Mark, ObjectName, Run, RunId,
+    RunState, SCAN, Sequencer, Stamp,
     launch::{Launching, StageName},
-    map::{ExecutionName, Told},
+    map::{ExecutionName, MapInput, Told},
     message::{ChunkEnd, ChunkMessage, Completion, FoldMessage, LaunchMessage, decode},
     pipeline::{FanOut, RunOn},
 };
@@ -19,7 +19,13 @@ use fanfold_ports::{
     queues::Outgoing,
 };
 
-use crate::scenario::WORK;
+use crate::{
+    scenario::WORK,
+    stages::{has_window, stage_at},
+};
+
+/// The label of a Job that names its stage.
+const STAGE: &str = "fanfold.dev/stage";
 
 /// An output or a list of bad records that appeared under its name.
 #[derive(Debug, Clone)]
@@ -54,12 +60,16 @@ pub(crate) struct Record {
     pub(crate) marks: BTreeMap<(StageId, ChunkIndex), Mark>,
     pub(crate) folded: BTreeMap<StageId, BTreeSet<GroupIndex>>,
     sent_chunks: BTreeSet<(StageId, ChunkIndex)>,
+    /// Chunks of which it is noted that what follows from their end was done.
+    pub(crate) handed: BTreeSet<(StageId, ChunkIndex)>,
     sent_launches: BTreeSet<(StageId, LaunchIndex)>,
     started_maps: BTreeSet<ExecutionName>,
     /// Launches as they are now.
     launches: BTreeMap<(StageId, LaunchIndex), Launch>,
     /// The cluster that each generation of a launch was given to.
-    homes: BTreeMap<(RunId, u32, u32), String>,
+    homes: BTreeMap<(RunId, String, u32, u32), String>,
+    /// Chunks of which it was told that they failed.
+    told_failed: BTreeSet<(RunId, String, ChunkIndex)>,
     /// When each run ended, in milliseconds from the start.
     pub(crate) ended_at_ms: BTreeMap<RunId, u64>,
     /// Chunks whose index or whole Job Kubernetes gave up, or whose pod could not read the source.
@@ -84,7 +94,7 @@ impl Record {
         self.trace.push(line);
     }
 
-    fn accuse(&mut self, violation: String) {
+    pub(crate) fn accuse(&mut self, violation: String) {
         self.trace.push(format!("!!! {violation}"));
         self.violations.push(violation);
     }
@@ -142,7 +152,7 @@ impl Record {
             return self.accuse(format!("run {} is running without a plan", run.id));
         };
         if is_by_map(run) {
-            if !self.started_maps.contains(&ExecutionName::of(&StageName::of(run, &run.last_stage().name))) {
+            if !self.started_maps.contains(&ExecutionName::of(&StageName::of(run, &run.first_stage().name))) {
                 self.accuse(format!("run {} is running and its map was not started", short(&run.id)));
             }
             return;
@@ -151,7 +161,7 @@ impl Record {
             let launching = Launching::of(plan.grouping.chunks, run.first_stage().max_concurrency);
             let launches = launching.map_or(0, Launching::launches);
             for launch in (0..launches).map(LaunchIndex) {
-                if !self.sent_launches.contains(&(StageId::last_of(run), launch)) {
+                if !self.sent_launches.contains(&(StageId::first_of(run), launch)) {
                     self.accuse(format!(
                         "run {} is running and launch {launch} was not sent",
                         short(&run.id)
@@ -162,32 +172,43 @@ impl Record {
         }
         let first = run.first_stage().max_concurrency.min(plan.grouping.chunks);
         for chunk in (0..first).map(ChunkIndex) {
-            if !self.sent_chunks.contains(&(StageId::last_of(run), chunk)) {
+            if !self.sent_chunks.contains(&(StageId::first_of(run), chunk)) {
                 self.accuse(format!("run {} is running and chunk {chunk} was not sent", short(&run.id)));
             }
         }
     }
 
     fn check_all_folded(&mut self, run: &Run) {
-        let groups = run.plan.as_ref().map_or(0, |plan| plan.grouping.groups());
-        let folded = self.folded.get(&StageId::last_of(run)).map_or(0, BTreeSet::len);
-        if folded != groups as usize {
-            self.accuse(format!("run {} is completing with {folded} of {groups} groups", short(&run.id)));
+        for (place, stage) in run.pipeline.stages.iter().enumerate() {
+            let groups = run.grouping_at(place).map_or(0, Grouping::groups);
+            let folded = self.folded.get(&stage_at(run, place)).map_or(0, BTreeSet::len);
+            if folded != groups as usize {
+                let (id, stage) = (short(&run.id), &stage.name);
+                self.accuse(format!("run {id} is completing with {folded} of {groups} groups of {stage}"));
+            }
         }
     }
 
     pub(crate) fn marked(&mut self, stage: &StageId, marks: &[(ChunkIndex, Mark)]) {
         for (chunk, mark) in marks {
-            self.tell(format!("run {} chunk {chunk} marked {mark:?}", short(&stage.run)));
+            self.tell(format!("run {} chunk {chunk} of {} marked {mark:?}", short(&stage.run), stage.stage));
             if self.marks.insert((stage.clone(), *chunk), *mark).is_some() {
-                self.accuse(format!("chunk {chunk} of {} was counted twice", stage.run));
+                self.accuse(format!("chunk {chunk} of {}'s {} was counted twice", stage.run, stage.stage));
             }
         }
     }
 
     pub(crate) fn handed(&mut self, stage: &StageId, chunks: &[ChunkIndex]) {
         let Some(run) = self.runs.get(&stage.run).cloned() else { return };
-        if (is_on_clusters(&run) || is_by_map(&run)) && stage.stage != SCAN {
+        let place = run.pipeline.stage_index(&stage.stage);
+        if let Some(place) = place {
+            for chunk in chunks {
+                self.check_followed(&run, place, chunk.0);
+            }
+        }
+        self.handed.extend(chunks.iter().map(|chunk| (stage.clone(), *chunk)));
+        // Of a later stage it is looked at with what its chunks read.
+        if place.is_some_and(|place| place > 0 || !has_window(&run, place)) {
             return;
         }
         let count = run.grouping_of(&stage.stage).map_or(0, |grouping| grouping.chunks);
@@ -200,13 +221,21 @@ impl Record {
         }
     }
 
-    pub(crate) fn map_started(&mut self, name: &ExecutionName) {
+    pub(crate) fn was_sent(&self, stage: &StageId, chunk: ChunkIndex) -> bool {
+        self.sent_chunks.contains(&(stage.clone(), chunk))
+    }
+
+    pub(crate) fn map_started(&mut self, input: &MapInput) {
+        let name = input.name();
         self.tell(format!("map {name} started"));
-        self.started_maps.insert(name.clone());
+        let MapInput { run, stage, generation, .. } = input;
+        let stage = StageId { run: run.clone(), stage: stage.clone(), generation: *generation };
+        self.check_inputs(&stage, &[], false);
+        self.started_maps.insert(name);
     }
 
     pub(crate) fn folded(&mut self, stage: &StageId, group: GroupIndex) {
-        self.tell(format!("run {} group {group} marked folded", short(&stage.run)));
+        self.tell(format!("run {} group {group} of {} marked folded", short(&stage.run), stage.stage));
         self.folded.entry(stage.clone()).or_default().insert(group);
     }
 
@@ -232,27 +261,40 @@ impl Record {
     fn chunk_sent(&mut self, message: &ChunkMessage) {
         let ChunkMessage { run, stage, generation, chunk, .. } = message;
         let stage = StageId { run: run.clone(), stage: stage.clone(), generation: *generation };
-        if stage.stage != SCAN && self.runs.get(run).is_some_and(is_on_clusters) {
-            self.accuse(format!("chunk {chunk} of {run} was sent, which is launched"));
+        let place = self.runs.get(run).and_then(|run| run.pipeline.stage_index(&stage.stage));
+        let launched = |run: &Run| place.is_some_and(|place| is_launched(run, place));
+        if self.runs.get(run).is_some_and(launched) {
+            self.accuse(format!("chunk {chunk} of {run}'s {} was sent, which is launched", stage.stage));
         }
+        self.check_inputs(&stage, &[*chunk], !self.runs.get(run).is_some_and(is_by_map));
         self.sent_chunks.insert((stage.clone(), *chunk));
         // What a Map leaves undone goes on in no order.
-        if stage.stage != SCAN && self.runs.get(run).is_some_and(is_by_map) {
+        if place.is_some() && self.runs.get(run).is_some_and(is_by_map) {
             return self.count("chunks sent for a map");
         }
-        let window = self.runs.get(run).map_or(u32::MAX, |run| run.first_stage().max_concurrency);
+        let window = self
+            .runs
+            .get(run)
+            .map_or(u32::MAX, |run| run.pipeline.stages[place.unwrap_or(0)].max_concurrency);
         let Some(gate) = chunk.0.checked_sub(window).map(ChunkIndex) else { return };
-        if !self.marks.contains_key(&(stage, gate)) {
-            self.accuse(format!("chunk {chunk} of {run} was sent before chunk {gate} ended"));
+        if !self.marks.contains_key(&(stage.clone(), gate)) {
+            self.accuse(format!(
+                "chunk {chunk} of {run}'s {} was sent before chunk {gate} ended",
+                stage.stage
+            ));
         }
     }
 
     /// A part that was there before somebody began to look means done, whatever became of its worker.
     fn completion_sent(&mut self, completion: &Completion, begun_ms: u64) {
         let Completion { run, stage, chunk, end: ChunkEnd::Failed(failure), .. } = completion else { return };
-        let Some(part) = self.runs.get(run).map(|run| run.keys(&run.last_stage().name).part(*chunk)) else {
+        let Some(part) = self.runs.get(run).map(|run| run.keys(stage).part(*chunk)) else {
             return;
         };
+        if !self.told_failed.insert((run.clone(), stage.clone(), *chunk)) {
+            // Perhaps the same completion, which died and was sent back.
+            return;
+        }
         let is_there = self.created_at_ms.get(&part).is_some_and(|at| *at < begun_ms);
         // What expires makes chunks fail of its own.
         if is_there && stage != SCAN && self.expired.is_empty() && !self.removed.contains(&part) {
@@ -262,12 +304,13 @@ impl Record {
     }
 
     fn launch_sent(&mut self, message: &LaunchMessage) {
-        let LaunchMessage { run, stage, generation, launch, launch_generation, .. } = message;
+        let LaunchMessage { run, stage, generation, launch, launch_generation, chunks, .. } = message;
         let stage = StageId { run: run.clone(), stage: stage.clone(), generation: *generation };
         let known = self.launches.get(&(stage.clone(), *launch)).map_or(0, |launch| launch.generation);
         if *launch_generation > known {
             self.accuse(format!("launch {launch} of {run} was sent before its generation was kept"));
         }
+        self.check_inputs(&stage, &chunks.iter().collect::<Vec<_>>(), false);
         self.sent_launches.insert((stage, *launch));
     }
 
@@ -280,7 +323,7 @@ impl Record {
         ));
         let before = self.launches.insert((stage.clone(), *index), launch.clone());
         if let Some(cluster) = cluster {
-            let home = (stage.run.clone(), index.0, *generation);
+            let home = (stage.run.clone(), stage.stage.clone(), index.0, *generation);
             let home = self.homes.entry(home).or_insert_with(|| cluster.clone());
             if home != cluster {
                 let home = home.clone();
@@ -318,7 +361,7 @@ impl Record {
         let label = |name: &str| job.manifest["metadata"]["labels"][name].as_str().unwrap_or_default();
         let number = |name: &str| label(name).parse().expect("a label of ours");
         let run: RunId = label(RUN).parse().expect("a label of ours");
-        let home = self.homes.get(&(run, number(LAUNCH), number(LAUNCH_GENERATION)));
+        let home = self.homes.get(&(run, label(STAGE).to_owned(), number(LAUNCH), number(LAUNCH_GENERATION)));
         if home.is_none_or(|home| home != cluster) {
             self.accuse(format!("Job {} is on {cluster}, and the launch is {home:?}'s", job.name));
         }
@@ -340,9 +383,9 @@ impl Record {
 
     fn fold_sent(&mut self, message: &FoldMessage) {
         let FoldMessage::Fold { run, stage, generation, group } = message else { return };
-        let Some(plan) = self.runs.get(run).and_then(|run| run.plan.clone()) else { return };
+        let Some(grouping) = self.runs.get(run).and_then(|run| run.grouping_of(stage)) else { return };
         let stage = StageId { run: run.clone(), stage: stage.clone(), generation: *generation };
-        for chunk in plan.grouping.chunks_of(*group).map(ChunkIndex) {
+        for chunk in grouping.chunks_of(*group).map(ChunkIndex) {
             if !self.marks.contains_key(&(stage.clone(), chunk)) {
                 self.accuse(format!("group {group} of {run} was sent to be folded without chunk {chunk}"));
             }
@@ -430,9 +473,14 @@ pub(crate) fn is_by_map(run: &Run) -> bool {
     matches!(run.pipeline.fan_out, FanOut::Map { .. })
 }
 
-/// Whether a run's chunks are done by pods.
+/// Whether the first stage's chunks are done by pods.
 pub(crate) fn is_on_clusters(run: &Run) -> bool {
-    matches!(run.first_stage().run_on, RunOn::Eks(_))
+    is_launched(run, 0)
+}
+
+/// Whether the chunks of the stage at this place are done by pods.
+fn is_launched(run: &Run, place: usize) -> bool {
+    matches!(run.pipeline.stages[place].run_on, RunOn::Eks(_))
 }
 
 /// The first digits of an id: enough to tell the few runs of a simulation apart.

@@ -1,11 +1,12 @@
 //! What a seed makes of a simulation: the pipeline, the sources, when what happens, and how the world is.
 
-use fanfold_domain::pipeline::{CleanupOn, FanOut, Pipeline, Retry, Split, Tolerance};
+use fanfold_domain::pipeline::{CleanupOn, FanOut, Format, Pipeline, Retry, Split, Tolerance};
 use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::{Queue, clusters::ClusterFault, memory::Rates};
 
 use crate::{
     chance::Chance,
+    shape::{Reads, Shape, items, objects},
     source::{Content, source},
     triggers,
 };
@@ -98,6 +99,10 @@ pub(crate) enum Sickness {
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
     pub(crate) pipeline: Pipeline,
+    /// What stands in the input bucket from the first: of a pipeline that lists objects.
+    pub(crate) objects: Vec<(String, Vec<u8>)>,
+    /// What a plan step writes, of a pipeline that has one.
+    pub(crate) items: Option<Vec<u8>>,
     /// Which sources are scanned by workers, and in what pieces: far smaller ones than in earnest.
     pub(crate) scan_limits: ScanLimits,
     /// The clusters, where the pipeline runs on them.
@@ -153,17 +158,26 @@ impl Scenario {
             (Some(_), None) => "run_on: eks, ".to_owned(),
             (Some(_), Some(chunks)) => format!("run_on: eks, chunks_per_pod: {chunks}, "),
         };
-        let mut pipeline = pipeline(&chance, content, &stage);
         let of_map = Chance::of(seed, "maps");
         let map = of_map.percent(if kube.is_some() { 15 } else { 35 }).then(|| map(&of_map, is_rough));
+        let of_shape = Chance::of(seed, "shape");
+        let shape = Shape::of(&of_shape, content, kube.is_some(), map.is_some());
+        let mut pipeline = pipeline(&chance, content, &stage, &shape);
         if map.is_some() {
             let batch = of_map.one_of(&[None, Some(1), Some(1), Some(2), Some(5)]);
             pipeline.fan_out = FanOut::Map { batch: batch.filter(|_| kube.is_none()) };
             pipeline.stages[0].timeout_ms = of_map.one_of(&[10 * SECOND, 5 * MINUTE]);
         }
+        for stage in &mut pipeline.stages[1..] {
+            stage.max_concurrency = u32::try_from(of_shape.within(2..8)).expect("small");
+            stage.retry = retry(&of_shape);
+        }
         // Several uploads, and mergers that hang: who publishes last, and over what?
         let is_duel = is_rough && chance.percent(20);
         let mut acts = acts(&chance, &pipeline, content, is_rough, is_duel);
+        if shape.reads != Reads::Object {
+            acts = submitted(acts);
+        }
         if let Some(kube) = &kube
             && is_rough
         {
@@ -229,6 +243,8 @@ impl Scenario {
                 chance.one_of(&[7, 100, 64 << 10])
             },
             acts,
+            objects: if shape.reads == Reads::Objects { objects(&of_shape) } else { Vec::new() },
+            items: (shape.reads == Reads::Items).then(|| items(&of_shape)),
             pipeline,
             kube,
             map,
@@ -263,6 +279,22 @@ impl Scenario {
         Self { map: Some(map), ..small }
     }
 
+    /// The same in stages, index by index and aggregated, of ids that a submission begins.
+    pub(crate) fn small_in_stages() -> Self {
+        let small = Self::small(ScanLimits::DEFAULT);
+        let text = "pipeline: p\nsource: {range: {count: 5}, max_record: 5B}\nstages:\n  - {name: s, process: index}\n\
+             \x20 - {name: s1, process: copy, depends: n_to_n}\n  - {name: s2, process: index, aggregate: {fan_in: 2}}\n\
+             on_error: {max_bad_records: 9}\n";
+        let mut pipeline = Pipeline::parse(text).expect("it is a pipeline");
+        pipeline.split = Split::Records(2);
+        for stage in &mut pipeline.stages {
+            stage.max_concurrency = 2;
+        }
+        let pipeline = triggers::cleaned(pipeline, CleanupOn::Always);
+        let acts = vec![(0, Act::Submit { idempotency_key: "one".to_owned(), times: 1 })];
+        Self { pipeline, acts, ..small }
+    }
+
     /// A small run without anything wrong, to be crashed at every point in turn.
     pub(crate) fn small(scan_limits: ScanLimits) -> Self {
         let text = "pipeline: p\nsource: {prefix: in/, format: csv, header: true}\nstages: [{name: s, process: orders, with: {table: orders}}]\n\
@@ -279,6 +311,8 @@ impl Scenario {
         .expect("there is one");
         Self {
             seed: 0,
+            objects: Vec::new(),
+            items: None,
             scan_limits,
             pipeline,
             kube: None,
@@ -326,6 +360,15 @@ impl Scenario {
     /// Whether calls fail or hang.
     pub(crate) fn is_faulty(&self) -> bool {
         self.rates != Rates::NONE || self.zombies_permille + self.zombie_mergers_permille > 0
+    }
+
+    /// The output's key without what the template adds.
+    pub(crate) fn output_stem(&self) -> &str {
+        match self.pipeline.source.format {
+            Format::Objects => self.pipeline.source.prefix.trim_end_matches('/'),
+            Format::Ids(_) | Format::Items => &self.pipeline.name,
+            _ => KEY,
+        }
     }
 
     pub(crate) fn has(&self, what: impl Fn(&Act) -> bool) -> bool {
@@ -421,7 +464,32 @@ fn kube_acts(chance: &Chance, kube: &KubeScenario) -> Vec<(u64, Act)> {
     acts
 }
 
-fn pipeline(chance: &Chance, content: Content, stage: &str) -> Pipeline {
+/// The same where nothing is uploaded: what came as events comes as submissions.
+fn submitted(acts: Vec<(u64, Act)>) -> Vec<(u64, Act)> {
+    let mut submitted = Vec::new();
+    for (number, (at, act)) in acts.into_iter().enumerate() {
+        match act {
+            Act::Upload { event_delays_ms, .. } => {
+                let idempotency_key = format!("upload {number}");
+                let submit =
+                    |delay| (at + delay, Act::Submit { idempotency_key: idempotency_key.clone(), times: 1 });
+                submitted.extend(event_delays_ms.into_iter().map(submit));
+            }
+            act => submitted.push((at, act)),
+        }
+    }
+    submitted.sort_by_key(|(at, _)| *at);
+    submitted
+}
+
+fn retry(chance: &Chance) -> Retry {
+    Retry {
+        attempts: u32::try_from(chance.within(1..7)).expect("small"),
+        backoff_ms: chance.within(0..8 * SECOND),
+    }
+}
+
+fn pipeline(chance: &Chance, content: Content, stage: &str, shape: &Shape) -> Pipeline {
     let is_sales = matches!(content, Content::Sales { .. });
     let quote = if chance.percent(70) { "" } else { ", quote: none" };
     let format = match chance.within(0..4) {
@@ -439,10 +507,13 @@ fn pipeline(chance: &Chance, content: Content, stage: &str) -> Pipeline {
     } else {
         chance.one_of(&["copy", "index"])
     };
+    let first = format!("{{name: s, {stage}process: {process}}}");
+    let stages: Vec<&str> =
+        std::iter::once(first.as_str()).chain(shape.later.iter().map(String::as_str)).collect();
     let mut lines = vec![
         "pipeline: p".to_owned(),
-        format!("source: {{prefix: in/, format: {format}}}"),
-        format!("stages: [{{name: s, {stage}process: {process}}}]"),
+        shape.source.clone().unwrap_or_else(|| format!("source: {{prefix: in/, format: {format}}}")),
+        format!("stages: [{}]", stages.join(", ")),
     ];
     if is_sales {
         lines.push("merge: {header: 'orderid,confirmationid'}".to_owned());
@@ -466,10 +537,7 @@ fn pipeline(chance: &Chance, content: Content, stage: &str) -> Pipeline {
     ]);
     let stage = &mut pipeline.stages[0];
     stage.max_concurrency = u32::try_from(chance.within(2..8)).expect("small");
-    stage.retry = Retry {
-        attempts: u32::try_from(chance.within(1..7)).expect("small"),
-        backoff_ms: chance.within(0..8 * SECOND),
-    };
+    stage.retry = retry(chance);
     pipeline
 }
 

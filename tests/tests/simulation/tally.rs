@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use fanfold_domain::Cleaning;
+use fanfold_domain::{
+    Cleaning, Run,
+    pipeline::{Depends, Format, RunOn, Upstream},
+};
 
 use crate::{
     driver::Driver,
@@ -44,9 +47,39 @@ impl Tally {
                 Cleaning::GivenUp(_) => *self.0.entry("cleaning given up".to_owned()).or_default() += 1,
                 _ => {}
             }
+            if run.plan.is_some() {
+                self.add_shape(run);
+            }
             if run.scan.is_some() && run.plan.is_some() {
                 *self.0.entry("scanned by workers".to_owned()).or_default() += 1;
             }
+        }
+    }
+
+    fn add_shape(&mut self, run: &Run) {
+        let mut count = |what: String| *self.0.entry(what).or_default() += 1;
+        let reads = match run.pipeline.source.format {
+            Format::Ids(_) => "ids",
+            Format::Objects => "objects",
+            Format::Items => "items",
+            _ => "an object",
+        };
+        count(format!("of {reads}: {}", run.state));
+        let later = &run.pipeline.stages[1..];
+        if later.is_empty() {
+            return;
+        }
+        count(format!("of stages: {}", run.state));
+        for upstream in later.iter().filter_map(|stage| stage.upstream) {
+            let how = match upstream {
+                Upstream { fan_in: 2.., .. } => "aggregated",
+                Upstream { by: Depends::NToN, .. } => "n_to_n",
+                Upstream { by: Depends::All, .. } => "all",
+            };
+            count(format!("stage {how}: {}", run.state));
+        }
+        if later.iter().any(|stage| matches!(stage.run_on, RunOn::Eks(_))) {
+            count(format!("later on clusters: {}", run.state));
         }
     }
 
@@ -88,6 +121,17 @@ impl Tally {
             "children failed",
             "children died silently",
             "chunks sent for a map",
+            "of ids: succeeded",
+            "of objects: succeeded",
+            "of items: succeeded",
+            "of stages: succeeded",
+            "of stages: succeeded_partial",
+            "of stages: failed",
+            "of stages: superseded",
+            "stage aggregated: succeeded",
+            "stage n_to_n: succeeded",
+            "stage all: succeeded",
+            "later on clusters: succeeded",
         ] {
             assert!(self.0.contains_key(ending), "no run ended as {ending:?}: {self:?}");
         }

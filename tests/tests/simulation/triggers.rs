@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use fanfold_domain::{
-    Cleaning, Milestone, Run, RunState, key,
-    pipeline::{CleanupOn, Notify, Pipeline, Schedule, Times},
+    ChunkIndex, Cleaning, Milestone, PLAN, Run, RunState, Sums, key,
+    pipeline::{CleanupOn, Depends, Notify, Pipeline, Schedule, Stage, Times},
 };
+use fanfold_engine::chunk::{ATTEMPT, Statistics};
 use fanfold_ports::{
     Queue,
     memory::{MEMORY_EPOCH, MemoryWorld},
+    objects::Metadata,
 };
 use serde_json::Value;
 
@@ -38,8 +41,10 @@ pub(crate) fn with_triggers(chance: &Chance, mut pipeline: Pipeline) -> Pipeline
         pipeline = cleaned(pipeline, on);
     }
     if chance.percent(30) {
+        let object = pipeline.source.is_object();
         let rate = "1 minute".parse().expect("it is a rate");
-        pipeline.schedule = Some(Schedule { times: Times::Rate(rate), object: Some(KEY.to_owned()) });
+        pipeline.schedule =
+            Some(Schedule { times: Times::Rate(rate), object: object.then(|| KEY.to_owned()) });
     }
     if chance.percent(50) {
         pipeline.notify = Notify { on: [Milestone::Succeeded, Milestone::Failed].into() };
@@ -84,6 +89,19 @@ fn neighbour(run: &Run) -> String {
     format!("tmp-{}-of-another", run.id)
 }
 
+/// What the plan step of a run wrote, as if its worker had died just behind it.
+pub(crate) fn leave_items(run: &Run, items: &Bytes) -> [(String, Bytes, Metadata); 2] {
+    let (keys, chunk) = (run.keys(PLAN), ChunkIndex(0));
+    let records = items.split_inclusive(|byte| *byte == b'\n').count() as u64;
+    let sums = Sums { records, bytes_out: items.len() as u64, ..Sums::default() };
+    let statistics = serde_json::to_vec(&Statistics { sums }).expect("it has only JSON's types");
+    let metadata = Metadata::from([(ATTEMPT.to_owned(), "dead".to_owned())]);
+    [
+        (keys.statistics(chunk, "dead"), statistics.into(), Metadata::new()),
+        (keys.part(chunk), items.clone(), metadata),
+    ]
+}
+
 /// What must be true of all of it when all is over.
 pub(crate) fn check(driver: &Driver, record: &Record) -> Result<(), String> {
     check_announced(driver, record)?;
@@ -107,14 +125,21 @@ fn check_announced(driver: &Driver, record: &Record) -> Result<(), String> {
         if state.has_ended() && state != run.state {
             return Err(format!("{} of run {}, which is {}", event.detail_type, short(&run.id), run.state));
         }
-        let milestone = Milestone::of(state).ok_or("planning is no milestone")?;
+        // The end of a stage that is not the last draws no arrow.
+        let milestone = match detail["milestone"].as_str() {
+            Some("stage_finished") => Milestone::StageFinished,
+            _ => Milestone::of(state).ok_or("planning is no milestone")?,
+        };
         if detail["notify"] != run.pipeline.notify.on.contains(&milestone) {
             return Err(format!("{} says notify: {}", event.detail_type, detail["notify"]));
         }
         *counts.entry(text("id")).or_default() += 1;
     }
     let is_undisturbed = driver.scenario.is_calm() && driver.world.faults.dealt().is_empty();
-    if let Some((id, count)) = counts.iter().find(|(_, count)| is_undisturbed && **count > 1) {
+    // Chunks that fail at once fail their run at once, and whoever is second may find the first one telling it.
+    let is_once = |id: &str| !id.ends_with(Milestone::Failed.word());
+    if let Some((id, count)) = counts.iter().find(|(id, count)| is_undisturbed && **count > 1 && is_once(id))
+    {
         return Err(format!("nothing went wrong, and {id} was announced {count} times"));
     }
     for run in record.runs.values() {
@@ -123,8 +148,24 @@ fn check_announced(driver: &Driver, record: &Record) -> Result<(), String> {
         if !counts.contains_key(&id) || !run.unannounced.is_empty() {
             return Err(format!("{id} was never announced: {:?}", run.unannounced));
         }
+        // What another waits for cannot go on before it is noted.
+        let is_waited_for = |(place, _): &(usize, &Stage)| {
+            let mut readers = run.pipeline.readers_of(*place);
+            place + 1 == run.pipeline.stages.len() || readers.any(|(_, upstream)| upstream.by == Depends::All)
+        };
+        let stages = run.pipeline.stages.iter().enumerate().filter(is_waited_for);
+        for (_, stage) in stages.filter(|_| has_succeeded(run)) {
+            let id = format!("{}/{}/stage_finished/{}", run.id, run.generation, stage.name);
+            if !counts.contains_key(&id) {
+                return Err(format!("{id} was never announced"));
+            }
+        }
     }
     Ok(())
+}
+
+fn has_succeeded(run: &Run) -> bool {
+    matches!(run.state, RunState::Succeeded | RunState::SucceededPartial)
 }
 
 /// A tick is one run, however often it comes.

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fanfold_domain::{
-    ByteRange, Chunk, ChunkIndex, ObjectName, Run, Sums,
-    pipeline::{MergeHeader, Process},
+    ByteRange, Chunk, ChunkIndex, ObjectName, Plan, Run, Sums,
+    pipeline::{Format, MergeHeader, Process, Stage},
 };
 use fanfold_engine::{
-    bad::BadRecord,
+    bad::{BadRecord, Place},
     chunk::{Attempt, Input},
 };
 use fanfold_ports::{
@@ -41,14 +41,14 @@ impl Truth {
     }
 }
 
-/// Goes through the chunks of `run` in order, those in `failed` left out; neighbours are one pass.
+/// What the first stage makes: goes through its chunks in order, those in `failed` left out; neighbours are one pass.
 pub(crate) async fn truth(
     run: &Run,
     source: &Bytes,
     chunks: &[Chunk],
     failed: &dyn Fn(ChunkIndex) -> bool,
 ) -> Truth {
-    let mut truth = Truth::beginning(header(run, source));
+    let mut truth = Truth::beginning(Vec::new());
     let mut before = Some(0);
     let mut at = 0;
     while at < chunks.len() {
@@ -93,13 +93,33 @@ pub(crate) fn header(run: &Run, source: &Bytes) -> Vec<u8> {
         MergeHeader::Literal(line) => format!("{line}\n").into_bytes(),
         MergeHeader::Input => source[preamble].to_vec(),
         // `copy` gives all bytes back, a byte order mark too.
-        MergeHeader::None
-            if run.first_stage().process == Process::Copy && !run.pipeline.source.has_header() =>
-        {
-            source[preamble].to_vec()
-        }
+        MergeHeader::None if is_copy(run) && !run.pipeline.source.has_header() => source[preamble].to_vec(),
         MergeHeader::None => Vec::new(),
     }
+}
+
+/// Whether the output is what was read, as it stands.
+pub(crate) fn is_copy(run: &Run) -> bool {
+    matches!(&run.pipeline.stages[..], [stage] if stage.process == Process::Copy)
+}
+
+/// What a stage behind the first makes of the parts that one of its chunks reads: one pass over their lines, as a
+/// pipeline of nothing else would do it.
+pub(crate) async fn pass_parts(run: &Run, place: usize, chunk: u32, parts: Bytes) -> Truth {
+    let stage = &run.pipeline.stages[place];
+    let name = stage.name.clone();
+    let mut alone = run.clone();
+    alone.pipeline.stages = vec![Stage { upstream: None, ..stage.clone() }];
+    alone.pipeline.source.format = Format::Lines;
+    alone.list = None;
+    let plan = alone.plan.as_mut().expect("it is planned");
+    *plan = Plan { grouping: plan.grouping, ..Plan::unplanned() };
+    let range = ByteRange::new(0, parts.len() as u64);
+    let mut truth = pass(&alone, &parts, range).await;
+    for bad in &mut truth.errors {
+        bad.at = Some(Place { stage: name.clone(), chunk: ChunkIndex(chunk) });
+    }
+    truth
 }
 
 /// One pass over a range, as one chunk, with nothing else in the world.
@@ -108,7 +128,7 @@ pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
     run.pipeline.on_error.max_bad_records = u64::MAX;
     let plan = run.plan.clone().expect("it is planned");
     let objects = Alone {
-        source: run.source.object.clone(),
+        source: run.input().object.clone(),
         bytes: source.clone(),
         others: Arc::new(MemoryObjects::new(MemoryClock::seeded(0))),
     };
@@ -130,10 +150,11 @@ pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
         outside: None,
     };
     let sums = attempt.run().await.expect("nothing fails");
+    let keys = run.keys(&run.first_stage().name);
     let read = |key| objects.others.contents(&ObjectName::new(WORK, key)).unwrap_or_default();
     Truth {
-        output: read(run.keys(&run.last_stage().name).part(chunk.index)).to_vec(),
-        errors: read_errors(&read(run.keys(&run.last_stage().name).bad_records(chunk.index, "alone"))),
+        output: read(keys.part(chunk.index)).to_vec(),
+        errors: read_errors(&read(keys.bad_records(chunk.index, "alone"))),
         sums,
         rows: rows.rows(TABLE),
     }

@@ -43,8 +43,10 @@ impl Input {
     /// What a chunk of the first stage reads.
     pub fn of_first(run: &Run, chunk: &Chunk) -> Self {
         let Chunk { range, .. } = *chunk;
-        if let Format::Ids(_) = run.pipeline.source.format {
-            return Self { pieces: vec![Piece::Ids(range)], offset: 0, len: lines_bytes(range) };
+        if let Format::Ids(ids) = run.pipeline.source.format {
+            // As if all ids of the run stood in one object.
+            let offset = lines_bytes(ByteRange::new(ids.of(&run.id).start, range.start));
+            return Self { pieces: vec![Piece::Ids(range)], offset, len: lines_bytes(range) };
         }
         let pin = run.input().clone();
         let pieces = if range.is_empty() { Vec::new() } else { vec![Piece::Object { pin, range }] };
@@ -127,4 +129,27 @@ fn lines(ids: ByteRange) -> ByteStream {
         Ok::<_, PortError>(Bytes::from(text))
     };
     stream::iter(ids.pieces(IDS_AT_ONCE)).map(write).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfold_domain::{RunState, pipeline::Pipeline};
+    use fanfold_ports::{contract::sample_run, memory::MEMORY_EPOCH};
+
+    use super::*;
+
+    /// So that what a processor makes of offsets does not depend on how the ids are divided.
+    #[test]
+    fn ids_stand_where_they_would_in_one_object() {
+        let mut run = fanfold_domain::Run { state: RunState::Running, ..sample_run("ids", MEMORY_EPOCH) };
+        let text = "{pipeline: p, source: {range: {from: 8, to: 200}}, stages: [{name: s, process: index}]}";
+        run.pipeline = Pipeline::parse(text).expect("it is a pipeline");
+        let mut offset = 0;
+        for (index, range) in (0..).map(ChunkIndex).zip(ByteRange::new(8, 201).pieces(7)) {
+            let input = Input::of_first(&run, &Chunk { index, range });
+            assert_eq!(input.offset, offset);
+            offset += input.len;
+        }
+        assert_eq!(offset, 2 * 2 + 90 * 3 + 101 * 4);
+    }
 }

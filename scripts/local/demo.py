@@ -17,12 +17,14 @@ from .settings import PROJECT, SERVER_LOG, STATE, endpoint, fail, programs
 from .server import port
 from .steps import CLIENT, PIPELINE, ended, fanfold, objects, run_of, step
 
+DEFAULTS = {"rows": 1_000_000, "on": "lambda", "style": "quoted"}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser("scripts/demo", description="A pipeline on a local AWS, from nothing: the main job, or an example.")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="records to generate (1000000)")
-    parser.add_argument("--on", choices=["lambda", "eks"], default="lambda", help="what does the chunks (lambda)")
-    parser.add_argument("--style", choices=["plain", "quoted"], default="quoted", help="how they are written (quoted)")
+    parser.add_argument("--rows", type=int, default=DEFAULTS["rows"], help="records to generate (1000000)")
+    parser.add_argument("--on", choices=["lambda", "eks"], default=DEFAULTS["on"], help="what does the chunks (lambda)")
+    parser.add_argument("--style", choices=["plain", "quoted"], default=DEFAULTS["style"], help="how they are written (quoted)")
     names = ["orders", *examples.EXAMPLES]
     parser.add_argument("--example", choices=names, default="orders", help="another pipeline than the main job's")
     parser.add_argument("--count", type=int, help="images (500), or orders that a third party is asked for (400)")
@@ -55,8 +57,10 @@ def main() -> None:
 
 def misused(arguments: argparse.Namespace) -> str | None:
     """What was asked for that has no effect there."""
-    if arguments.example != "orders" and arguments.on != "lambda":
-        return f"--on is of the example orders, and {arguments.example} was asked for"
+    if arguments.example != "orders":
+        for name, default in DEFAULTS.items():
+            if getattr(arguments, name) != default:
+                return f"--{name} is of the example orders, and {arguments.example} was asked for"
     if arguments.count is not None and arguments.example not in examples.COUNTED:
         return f"--count is of {' and '.join(examples.COUNTED)}, and {arguments.example} was asked for"
     if arguments.count is not None and arguments.count < 1:

@@ -178,6 +178,8 @@ async fn a_quota_that_is_reached_is_named_and_waited_for() {
     let stack = stack_with("quota", &[("one", 1)]).await;
     apply(&stack, "quota", "{ size: 1KiB }", "process: copy").await;
     kubectl("one", &["create", "quota", "no-more-jobs", "--hard=count/jobs.batch=0"]);
+    // A quota that nobody has counted against yet keeps nothing back.
+    kubectl("one", &["wait", "quota/no-more-jobs", "--for=jsonpath={.status.used}", "--timeout=60s"]);
     let source = lines(100);
     let etag = stack.upload("quota/a.txt", &source).await;
     let begun = stack.begun("quota/a.txt", &etag).await;

@@ -1,8 +1,11 @@
 """Runs MiniStack, quicker and counted: `python aws.py` in the environment of scripts/requirements/server.txt.
 
 Its own CRC-64/NVME is pure Python and takes 250 ms a MB while everything else waits; awscrt's is native. It answers a
-range of a version with the whole of it, and does not tell a schedule's target the time of its tick. And each request is counted: GET /_fanfold/requests tells how many there were, by the client's application (AWS_SDK_UA_APP_ID),
-service and operation.
+range of a version with the whole of it, does not tell a schedule's target the time of its tick, and gives each item of
+a Distributed Map a child of its own, whatever its ItemBatcher says.
+
+And requests are counted: GET /_fanfold/requests tells how many there were, by the client's application
+(AWS_SDK_UA_APP_ID), service and operation; GET /_fanfold/entries how many messages or items these held.
 """
 
 import json
@@ -13,32 +16,59 @@ from urllib.parse import parse_qs
 
 from awscrt import checksums
 from ministack import app as ministack
-from ministack.services import eventbridge, s3
+from ministack.services import eventbridge, s3, stepfunctions
 
-COUNTS = "/_fanfold/requests"
+# What a batch of Step Functions may be, unless the state machine says less.
+MAX_BATCH_BYTES = 262_144
 # Of what signed the request: .../region/service/aws4_request.
 SERVICE = re.compile(rb"/([a-z0-9-]+)/aws4_request")
 APPLICATION = re.compile(rb"\bapp/([\w.-]+)")
 
 requests: Counter[str] = Counter()
+entries: Counter[str] = Counter()
+COUNTS = {"/_fanfold/requests": requests, "/_fanfold/entries": entries}
 inner = ministack.app
 
 
 async def counted(scope: dict, receive, send) -> None:
     if scope["type"] == "http":
-        if scope["path"] == COUNTS:
-            return await answer(send)
+        if (counts := COUNTS.get(scope["path"])) is not None:
+            return await answer(send, counts)
         headers = dict(scope["headers"])
         if signed := SERVICE.search(headers.get(b"authorization", b"")):
             application = APPLICATION.search(headers.get(b"user-agent", b""))
             service = signed[1].decode()
-            name = operation(service, scope, headers)
-            requests[f"{application[1].decode() if application else ''} {service} {name}"] += 1
+            name = f"{application[1].decode() if application else ''} {service} {operation(service, scope, headers)}"
+            requests[name] += 1
+            if b"x-amz-target" in headers:
+                receive = entries_counted(name, receive)
     await inner(scope, receive, send)
 
 
-async def answer(send) -> None:
-    body = json.dumps(requests).encode()
+def entries_counted(name: str, receive):
+    """Passes a body of JSON on, and counts what it holds once all of it is there."""
+    body = bytearray()
+
+    async def passed() -> dict:
+        message = await receive()
+        if message["type"] == "http.request":
+            body.extend(message.get("body", b""))
+            if not message.get("more_body"):
+                entries[name] += entries_of(json.loads(body or b"{}"))
+        return message
+
+    return passed
+
+
+def entries_of(request: dict) -> int:
+    """Messages of a batch, items of a transaction or of a batch of rows; 1 of any other request."""
+    if "RequestItems" in request:
+        return sum(len(items) for items in request["RequestItems"].values())
+    return len(request.get("Entries") or request.get("TransactItems") or [request])
+
+
+async def answer(send, counts: Counter[str]) -> None:
+    body = json.dumps(counts).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": body})
 
@@ -104,8 +134,36 @@ def told_the_time(invoke):
     return told
 
 
+def batched(run):
+    """The Distributed Map that heeds an ItemBatcher: as many items a child as it says, and as AWS takes."""
+
+    def mapped(state: dict, raw: dict, effective: dict, *rest):
+        if "ItemBatcher" not in state:
+            return run(state, raw, effective, *rest)
+        items = stepfunctions._read_map_items(state["ItemReader"], effective, rest[-1])
+        kept = {name: value for name, value in state.items() if name not in ("ItemReader", "ItemBatcher")}
+        return run(kept | {"ItemsPath": "$.batches"}, raw, {"batches": list(batches(items, state["ItemBatcher"]))}, *rest)
+
+    return mapped
+
+
+def batches(items: list, batcher: dict):
+    most, most_bytes = batcher.get("MaxItemsPerBatch", len(items)), batcher.get("MaxInputBytesPerBatch", MAX_BATCH_BYTES)
+    batch, size = [], 0
+    for item in items:
+        item_size = len(json.dumps(item)) + 1
+        if batch and (len(batch) == most or size + item_size > most_bytes):
+            yield {"Items": batch}
+            batch, size = [], 0
+        batch.append(item)
+        size += item_size
+    if batch:
+        yield {"Items": batch}
+
+
 s3._crc64nvme = checksums.crc64nvme
 s3._get_object = range_of_version(s3._get_object)
 eventbridge._invoke_target = told_the_time(eventbridge._invoke_target)
+stepfunctions._run_distributed_map = batched(stepfunctions._run_distributed_map)
 ministack.app = counted
 ministack.main()

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import bench_eks, bench_images, end_to_end
+from . import bench_eks, bench_images, bench_maps, bench_stages, end_to_end
 from .end_to_end import EndToEnd
 from .settings import PROJECT, cache, fail, programs
 
@@ -103,7 +103,6 @@ class Bench:
                  f"-a {self.work}/body {sys.executable} {script} > {self.work}/out")
         self.measure("GNU parallel --pipepart and Python", source, "bash", "-c", shell)
 
-
     def on_the_stack(self, sizes: list[int]) -> None:
         print(f"\n{end_to_end.HEADER}", flush=True)
         end_to_end.begin()
@@ -134,6 +133,8 @@ def main() -> None:
     parser.add_argument("--no-stack", action="store_true", help="leave out the runs on the local AWS")
     parser.add_argument("--on-eks", action="store_true", help="also a test cluster, beside a Job by hand")
     parser.add_argument("--images", action="store_true", help="only images, beside libvips")
+    parser.add_argument("--stages", action="store_true", help="only three stages over 10,000 indexes")
+    parser.add_argument("--maps", action="store_true", help="only the Distributed Map, beside SQS and its own CSV reader")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     arguments = parser.parse_args()
     work = cache() / "bench"
@@ -142,6 +143,12 @@ def main() -> None:
         bench_images.main(work, arguments.runs, arguments.json)
         return
     bench = Bench(arguments.rows, arguments.runs, work)
+    if arguments.stages:
+        bench_stages.main(bench.data("plain", bench_stages.SMALL_ROWS))
+        return
+    if arguments.maps:
+        bench_maps.main(work, arguments.rows, bench.data("plain"), arguments.json)
+        return
     plain, quoted, jsonl = (bench.data(style) for style in ("plain", "quoted", "jsonl"))
     print("| command | CPU s | wall s | M records a CPU s | GB a CPU s | MiB |\n|---|---|---|---|---|---|", flush=True)
     for name, source in (("plain", plain), ("quoted", quoted)):

@@ -7,14 +7,13 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from pathlib import Path
 
 from . import demo_eks, examples
 from .commands import outputs
-from .settings import PROJECT, SERVER_LOG, STATE, endpoint, fail, programs
-from .server import port
+from .counts import counted
+from .settings import PROJECT, SERVER_LOG, STATE, fail, programs
 from .steps import CLIENT, PIPELINE, ended, fanfold, objects, run_of, step
 
 DEFAULTS = {"rows": 1_000_000, "on": "lambda", "style": "quoted"}
@@ -27,27 +26,23 @@ def main() -> None:
     parser.add_argument("--style", choices=["plain", "quoted"], default=DEFAULTS["style"], help="how they are written (quoted)")
     names = ["orders", *examples.EXAMPLES]
     parser.add_argument("--example", choices=names, default="orders", help="another pipeline than the main job's")
-    parser.add_argument("--count", type=int, help="images (500), or orders that a third party is asked for (400)")
+    parser.add_argument("--count", type=int, help="images (500), orders that a third party is asked for (400), or indexes (1000)")
+    parser.add_argument("--deployed", action="store_true", help="use what is deployed: neither build nor deploy anything")
     arguments = parser.parse_args()
     if wrong := misused(arguments):
         parser.error(wrong)
-    target = build()
+    target = programs(profile()) if arguments.deployed else deploy(arguments.on)
     if arguments.example != "orders":
-        step("stack", [PROJECT / "scripts" / "stack", "up"])
         return examples.show(arguments.example, target, arguments.count)
-    if arguments.on == "eks":
-        # First: functions are told where clusters are when the local AWS starts.
-        demo_eks.start_clusters()
-    step("stack", [PROJECT / "scripts" / "stack", "up"])
     work = STATE / "demo"
     work.mkdir(exist_ok=True)
     pipeline, prefix = demo_eks.prepare(target, work) if arguments.on == "eks" else (PIPELINE, "")
     source = work / f"sales-{arguments.rows}-{arguments.style}-{os.getpid()}.csv"
     sales = [target / "fanfold-sales", "--records", str(arguments.rows), "--style", arguments.style, source]
     step("generate", sales)
-    before, cold_before = requests(), cold_starts()
+    before, cold_before = counted("requests"), cold_starts()
     run, seconds = follow(target, source, prefix)
-    asked, cold = requests() - before, cold_starts() - cold_before
+    asked, cold = counted("requests") - before, cold_starts() - cold_before
     compare(target, source, pipeline, run, work)
     print_summary(run, seconds)
     print_requests(asked, cold)
@@ -61,6 +56,8 @@ def misused(arguments: argparse.Namespace) -> str | None:
         for name, default in DEFAULTS.items():
             if getattr(arguments, name) != default:
                 return f"--{name} is of the example orders, and {arguments.example} was asked for"
+    if arguments.deployed and arguments.on == "eks":
+        return "--deployed is of --on lambda: clusters are started here"
     if arguments.count is not None and arguments.example not in examples.COUNTED:
         return f"--count is of {' and '.join(examples.COUNTED)}, and {arguments.example} was asked for"
     if arguments.count is not None and arguments.count < 1:
@@ -68,18 +65,18 @@ def misused(arguments: argparse.Namespace) -> str | None:
     return None
 
 
-def build() -> Path:
-    """One build for all functions and the command line; where its programs are."""
-    target = programs(os.environ.get("FANFOLD_PROFILE", "release"))
+def deploy(on: str) -> Path:
+    """One build for all functions and the command line, deployed; where its programs are."""
     step("build", [PROJECT / "scripts" / "build"])
-    return target
+    if on == "eks":
+        # First: functions are told where clusters are when the local AWS starts.
+        demo_eks.start_clusters()
+    step("stack", [PROJECT / "scripts" / "stack", "up"])
+    return programs(profile())
 
 
-def requests() -> Counter[str]:
-    """How often the functions asked which service for what, since the local AWS was started."""
-    with urllib.request.urlopen(f"{endpoint(port())}/_fanfold/requests") as answer:
-        counts = {tuple(name.split(" ", 2)): count for name, count in json.load(answer).items()}
-    return Counter({" ".join(rest): count for (client, *rest), count in counts.items() if client != CLIENT})
+def profile() -> str:
+    return os.environ.get("FANFOLD_PROFILE", "release")
 
 
 def cold_starts() -> int:

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from . import demo, server
+from .counts import counted
 from .settings import PROJECT, SERVER_LOG, fail
 
 HEADER = """\
@@ -55,13 +56,13 @@ def end() -> None:
 
 def measure(programs: Path, source: Path, records: int) -> EndToEnd:
     """Uploads a source, waits for the output of its run, and looks into the log and the processes."""
-    asked, cpu = demo.requests(), cpu_s()
+    asked, cpu = counted("requests"), cpu_s()
     with redirect_stdout(io.StringIO()):
         shown, seconds = demo.follow(programs, source, "")
     run = shown["run"]
     times = moments(run["id"])
     phases = [later - earlier for earlier, later in zip(times, times[1:])]
-    return EndToEnd(records, seconds, *phases, cpu_s() - cpu, (demo.requests() - asked).total(),
+    return EndToEnd(records, seconds, *phases, cpu_s() - cpu, (counted("requests") - asked).total(),
                     peak_mib("Worker"), peak_mib("Merger"))
 
 

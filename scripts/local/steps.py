@@ -63,7 +63,7 @@ def fanfold(target: Path, *words: object) -> str:
 
 def ended(target: Path, run: str) -> dict:
     """Shows a run until it ends; all of it, if it succeeded."""
-    deadline = time.monotonic() + MOST_S
+    last, deadline = "", time.monotonic() + MOST_S
     while time.monotonic() < deadline:
         shown = json.loads(fanfold(target, "show", run, "--json"))
         state, progress = shown["run"]["state"], shown["progress"]
@@ -75,8 +75,10 @@ def ended(target: Path, run: str) -> dict:
             if state != "succeeded":
                 fail(f"the run ended {state}: {shown['run']['reason']}")
             return shown
+        if told != last:
+            last, deadline = told, time.monotonic() + MOST_S
         time.sleep(POLL_S)
-    fail(f"the run did not end within {MOST_S} s")
+    fail(f"nothing of the run was done within {MOST_S} s")
 
 
 def run_of(target: Path, key: str) -> str:

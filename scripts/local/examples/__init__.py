@@ -9,7 +9,7 @@ from . import images, n_to_n, schedule, third_party
 EXAMPLES = {"n-to-n": n_to_n.show, "images": images.show, "third-party": third_party.show, "schedule": schedule.show}
 
 # Those whose data may be less or more.
-COUNTED = ("images", "third-party")
+COUNTED = ("images", "third-party", "n-to-n")
 
 
 def show(name: str, target: Path, count: int | None) -> None:

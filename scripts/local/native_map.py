@@ -1,0 +1,76 @@
+"""What a user of Step Functions does today: `native_map.py BUCKET KEY ROWS AT_ONCE` has a Distributed Map read a CSV and
+hand its rows to a function in batches, each of which leaves an object. Prints what it took, as JSON."""
+
+import io
+import json
+import sys
+import time
+import zipfile
+
+import boto3
+
+NAME = "native-map"
+ROLE = "arn:aws:iam::000000000000:role/native-map"
+POLL_S = 0.1
+# A part for each batch, named after its first order: nothing tells a child where its rows stand.
+FUNCTION = """
+import boto3, uuid
+s3 = boto3.client("s3")
+def handler(event, _context):
+    rows = event["Items"]
+    lines = [f"{row['Order ID']},{uuid.uuid5(uuid.NAMESPACE_OID, row['Order ID'])}\\n" for row in rows]
+    s3.put_object(Bucket="%s", Key="native/" + rows[0]["Order ID"], Body="".join(lines).encode())
+    return {"rows": len(rows)}
+"""
+
+
+def main(bucket: str, key: str, rows: str, at_once: str) -> None:
+    function, states = boto3.client("lambda"), boto3.client("stepfunctions")
+    arn = function.create_function(
+        FunctionName=NAME, Runtime="python3.12", Handler="index.handler", Role=ROLE, Timeout=60, MemorySize=1024,
+        Code={"ZipFile": zipped(FUNCTION % bucket)},
+    )["FunctionArn"]
+    definition = {
+        "StartAt": "Batches",
+        "States": {
+            "Batches": {
+                "Type": "Map",
+                "ItemReader": {
+                    "Resource": "arn:aws:states:::s3:getObject",
+                    "ReaderConfig": {"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"},
+                    "Parameters": {"Bucket": bucket, "Key": key},
+                },
+                "ItemBatcher": {"MaxItemsPerBatch": int(rows)},
+                "MaxConcurrency": int(at_once),
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
+                    "StartAt": "Do",
+                    "States": {"Do": {"Type": "Task", "Resource": arn, "End": True}},
+                },
+                "End": True,
+            }
+        },
+    }
+    machine = states.create_state_machine(name=NAME, definition=json.dumps(definition), roleArn=ROLE)
+    began = time.monotonic()
+    execution = states.start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
+    while (found := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
+        time.sleep(POLL_S)
+    seconds = time.monotonic() - began
+    if found["status"] != "SUCCEEDED":
+        sys.exit(f"the execution ended {found['status']}: {found.get('cause')}")
+    children = json.loads(found["output"])
+    pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="native/")
+    parts = sum(page["KeyCount"] for page in pages)
+    said = {"seconds": seconds, "children": len(children), "rows": sum(child["rows"] for child in children), "parts": parts}
+    print(json.dumps(said))
+
+
+def zipped(code: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("index.py", code)
+    return buffer.getvalue()
+
+
+main(*sys.argv[1:])

@@ -141,7 +141,8 @@ pub(crate) enum ClustersCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Local {
-    /// The file to process; none for a pipeline that reads ids or items.
+    /// The file to process; the folder that stands for the bucket, for a pipeline that lists objects; none for one that
+    /// reads ids or items.
     pub(crate) input: Option<PathBuf>,
     /// The pipeline's document (YAML or JSON). Its source's prefix and suffix are not matched.
     #[arg(long, value_name = "FILE.yaml")]

@@ -1,4 +1,4 @@
-//! `fanfold local` on a list of images: files beside the list, results beside the output.
+//! `fanfold local` on images: those that a list names, beside it, and those of a folder; results beside the output.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -61,4 +61,59 @@ fn images_are_read_beside_the_list_and_results_written_beside_the_output() {
         }
     }
     assert!(!lists.join("resized").exists());
+}
+
+const LISTING: &str = r"
+pipeline: thumbnails
+source: { prefix: pictures/, suffix: .png, format: objects }
+split: { records: 2 }
+stages: [ { name: resize, process: resize, with: { size: 40x30 } } ]
+";
+
+fn local(place: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut fanfold = Command::new(env!("CARGO_BIN_EXE_fanfold"));
+    fanfold.current_dir(place).args(["local", "--pipeline", "p.yaml", "--output", "there/out"]);
+    let told = fanfold.args(arguments).output().unwrap();
+    (told.status.code(), String::from_utf8(told.stderr).unwrap())
+}
+
+#[test]
+fn a_folder_stands_for_the_bucket_whose_objects_are_listed() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    fs::write(place.join("p.yaml"), LISTING).unwrap();
+    for folder in ["in/pictures/b", "in/others", "there"] {
+        fs::create_dir_all(place.join(folder)).unwrap();
+    }
+    for image in ["pictures/b/1.png", "pictures/b.png", "pictures/a.png", "pictures/a.txt", "others/c.png"] {
+        fs::write(place.join("in").join(image), PIXEL).unwrap();
+    }
+    let told = local(place, &["in", "--check"]);
+    assert_eq!(told, (Some(0), "fanfold: one sequential pass gives the same bytes\n".to_owned()));
+    let lines = text(&place.join("there/out"));
+    let keys: Vec<&str> = lines.lines().map(|line| line.split('"').nth(3).unwrap()).collect();
+    // As a bucket orders them: '.' comes before '/'.
+    assert_eq!(keys, ["pictures/a.png", "pictures/b.png", "pictures/b/1.png"]);
+    for key in keys {
+        assert!(fs::read(place.join("there/resized").join(key)).unwrap().starts_with(b"\x89PNG"), "{key}");
+    }
+}
+
+#[test]
+fn no_folder_a_file_in_its_place_or_one_without_such_objects_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    fs::write(place.join("p.yaml"), LISTING).unwrap();
+    fs::create_dir_all(place.join("in/pictures")).unwrap();
+    fs::create_dir(place.join("there")).unwrap();
+    fs::write(place.join("a.png"), PIXEL).unwrap();
+    for (input, status, reason) in [
+        (&[][..], 2, "name the folder that stands for their bucket"),
+        (&["a.png"], 2, "input a.png is not a folder"),
+        (&["in"], 1, "there is no object under pictures/ that ends in \".png\""),
+    ] {
+        let (found, told) = local(place, input);
+        assert!(found == Some(status) && told.contains(reason), "{input:?}: {found:?} {told}");
+    }
+    assert!(!place.join("there/out").exists());
 }

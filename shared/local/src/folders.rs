@@ -89,6 +89,55 @@ fn write(file: &Path, body: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Files of a folder as a bucket lists its objects: in the byte order of their keys, from behind `after` on.
+struct Listing<'a> {
+    prefix: &'a str,
+    after: Option<&'a str>,
+    limit: usize,
+    found: Vec<Listed>,
+}
+
+impl Listing<'_> {
+    /// Reads a folder whose files' keys begin with `base`. Links to folders are not followed: they may lead back.
+    fn read(&mut self, folder: &Path, base: &str) -> io::Result<()> {
+        let mut keys = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_str().ok_or_else(|| {
+                let reason = format!("{} has a name that is not UTF-8", entry.path().display());
+                io::Error::new(ErrorKind::InvalidData, reason)
+            })?;
+            // As it stands in keys, so that it is sorted as they are.
+            let slash = if entry.file_type()?.is_dir() { "/" } else { "" };
+            keys.push((format!("{base}{name}{slash}"), entry.path()));
+        }
+        keys.sort_unstable();
+        for (key, path) in keys {
+            if self.found.len() == self.limit {
+                return Ok(());
+            }
+            if key.ends_with('/') {
+                if self.may_hold(&key) {
+                    self.read(&path, &key)?;
+                }
+            } else if key.starts_with(self.prefix)
+                && self.after.is_none_or(|after| key.as_str() > after)
+                && let Some((stamp, etag)) = standing(&path)?
+            {
+                self.found.push(Listed { key, etag, size_bytes: stamp.size_bytes });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a folder may hold what is wanted.
+    fn may_hold(&self, folder: &str) -> bool {
+        let of_prefix = folder.starts_with(self.prefix) || self.prefix.starts_with(folder);
+        of_prefix && self.after.is_none_or(|after| folder > after || after.starts_with(folder))
+    }
+}
+
 fn failed(operation: &'static str, file: &Path, error: &io::Error) -> PortError {
     PortError::new(Fault::Permanent, operation, file.display(), error.to_string())
 }
@@ -196,7 +245,12 @@ impl Objects for Folders<'_> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Listed>, PortError> {
-        self.objects.list(bucket, prefix, after, limit).await
+        let Some(folder) = self.folders.get(bucket) else {
+            return self.objects.list(bucket, prefix, after, limit).await;
+        };
+        let mut listing = Listing { prefix, after, limit, found: Vec::new() };
+        listing.read(folder, "").map_err(|error| failed("list", folder, &error))?;
+        Ok(listing.found)
     }
 
     async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), PortError> {
@@ -205,5 +259,54 @@ impl Objects for Folders<'_> {
 
     fn copies_are_free(&self) -> bool {
         self.objects.copies_are_free()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(folder: &Path, prefix: &str, after: Option<&str>, limit: usize) -> Vec<String> {
+        let mut listing = Listing { prefix, after, limit, found: Vec::new() };
+        listing.read(folder, "").unwrap();
+        listing.found.into_iter().map(|listed| listed.key).collect()
+    }
+
+    #[test]
+    fn pages_of_a_folder_are_those_of_a_bucket_whatever_their_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut all = ["a!", "a.b", "a/b", "a/c/d", "a0", "b/a", "b/é", "b-c", "z/z/z"].map(String::from);
+        for key in &all {
+            let file = folder.path().join(key);
+            fs::create_dir_all(directory_of(&file)).unwrap();
+            fs::write(file, key).unwrap();
+        }
+        all.sort();
+        for limit in 1..=all.len() + 1 {
+            for prefix in ["", "a", "a/", "a/c", "b/é", "z/", "c"] {
+                let expected: Vec<&String> = all.iter().filter(|key| key.starts_with(prefix)).collect();
+                let mut found: Vec<String> = Vec::new();
+                loop {
+                    let page = keys(folder.path(), prefix, found.last().map(String::as_str), limit);
+                    let is_last = page.len() < limit;
+                    found.extend(page);
+                    if is_last {
+                        break;
+                    }
+                }
+                assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{prefix:?}, {limit} a page");
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_that_leads_back_is_not_followed_and_one_to_a_file_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        fs::write(place("file"), "x").unwrap();
+        std::os::unix::fs::symlink(".", place("back")).unwrap();
+        std::os::unix::fs::symlink("file", place("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", place("dangling")).unwrap();
+        assert_eq!(keys(folder.path(), "", None, 10), ["file", "link"]);
     }
 }

@@ -8,8 +8,7 @@ use std::{
 fn demo(words: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/demo");
     // The programs that these tests were built with.
-    let done =
-        Command::new(script).env("FANFOLD_PROFILE", "tested").arg("--deployed").args(words).output();
+    let done = Command::new(script).env("FANFOLD_PROFILE", "tested").arg("--deployed").args(words).output();
     let Output { status, stdout, stderr } = done.expect("scripts/demo runs");
     let said = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(status.success(), "{words:?}: {status}\n{said}");

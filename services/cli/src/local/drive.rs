@@ -9,13 +9,13 @@ use std::{
 use anyhow::{Context, anyhow};
 use fanfold_domain::{
     ChunkIndex, GroupCount, GroupIndex, Grouping, Mark, ObjectName, PLAN, Plan, RootCount, Run, SourcePin,
-    Sums,
+    Sums, key,
     message::Failure,
     pipeline::{Format, Order, Split, Stage},
 };
 use fanfold_engine::{
     fold::Fold,
-    plan::{Planned, plan, plan_ids, plan_whole},
+    plan::{Planned, Wanted, list_objects, plan, plan_ids, plan_whole},
     publish::{ListUpload, StageReport, assemble, metadata, report_bad_records, write_bad_records},
 };
 use fanfold_local::LocalObjects;
@@ -69,9 +69,11 @@ impl Driver {
     }
 
     async fn drive(&mut self, threads: usize) -> Result<(u32, Sums), Failed> {
-        if self.run.pipeline.plan.is_some() {
-            self.run.list = Some(self.write_list().await?);
-        }
+        self.run.list = match self.run.pipeline.source.format {
+            Format::Items => Some(self.have_list_written().await?),
+            Format::Objects => Some(self.list_objects().await?),
+            _ => None,
+        };
         let planned = self.plan().await?;
         let plan = planned.plan.clone();
         self.run.plan = Some(plan.clone());
@@ -99,8 +101,18 @@ impl Driver {
         })
     }
 
+    /// Lists the files of the folder that stands for the bucket.
+    async fn list_objects(&self) -> Result<SourcePin, Failed> {
+        let source = &self.run.pipeline.source;
+        let wanted =
+            Wanted { bucket: &self.run.source.object.bucket, prefix: &source.prefix, suffix: &source.suffix };
+        let to = ObjectName::new(WORK, key::list(&self.run.id));
+        let folders = fanfold_local::Folders::new(&self.objects, &self.folders);
+        list_objects(&folders, wanted, &to).await.map_err(|error| failed(&error.to_string()))
+    }
+
     /// Has the plan step write the list.
-    async fn write_list(&self) -> Result<SourcePin, Failed> {
+    async fn have_list_written(&self) -> Result<SourcePin, Failed> {
         let stage = self.run.stage(PLAN).expect("the pipeline has a plan step").into_owned();
         let (run, chunk) = (self.run.clone(), ChunkIndex(0));
         let task = Task::Parts(chunk);
@@ -265,9 +277,13 @@ impl Driver {
         if reports.iter().any(StageReport::has_bad_records) || objects.was_published_before(&run.errors) {
             report_bad_records(objects, run, WORK, &reports, self.list().await?).await?;
         }
-        // Files are named as the user names them.
-        Ok(Failed::Run(anyhow!(reason.replace(&format!("s3://{FILES}/"), ""))))
+        Ok(failed(&reason))
     }
+}
+
+/// A failure that names files as the user does.
+fn failed(reason: &str) -> Failed {
+    Failed::Run(anyhow!(reason.replace(&format!("s3://{FILES}/"), "")))
 }
 
 /// What is counted so far of a stage.

@@ -13,10 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use fanfold_domain::{
-    Sums,
-    pipeline::{Format, Process},
-};
+use fanfold_domain::{Sums, pipeline::Process};
 use serde::Serialize;
 
 use crate::{Failed, arguments, say};
@@ -67,26 +64,15 @@ fn run_once(arguments: &arguments::Local, target: &Target<'_>) -> Result<Summary
     if let Process::Orders { table: Some(table) } = &pipeline.stages[0].process {
         say::note(&format!("table {table} is not written: a local run has no tables"));
     }
+    let input = setup::input(&pipeline, arguments.input.as_deref()).map_err(Failed::Usage)?;
     let nothing = tempfile::NamedTempFile::new().context("a file in the temporary directory")?;
-    let input = match (&arguments.input, pipeline.source.format) {
-        (_, Format::Objects) => {
-            let wrong =
-                anyhow!("a local run lists no objects: write the list yourself, as a source of jsonl");
-            return Err(Failed::Usage(wrong));
-        }
-        (Some(input), _) if pipeline.source.is_object() => input,
-        (None, _) if !pipeline.source.is_object() => nothing.path(),
-        (Some(_), _) => {
-            return Err(Failed::Usage(anyhow!("the pipeline reads no file, and an input is given")));
-        }
-        (None, _) => return Err(Failed::Usage(anyhow!("the pipeline reads a file: name it"))),
-    };
-    let source = setup::pin(input, arguments.source.as_deref())?;
+    let file = if pipeline.source.is_object() { input } else { nothing.path() };
+    let source = setup::pin(file, arguments.source.as_deref())?;
     let folders = setup::folders(&mut pipeline, &source, input, target.output);
     let run = setup::new_run(pipeline, source.clone(), target.output, target.errors);
     let outputs = [(run.output.clone(), target.output), (run.errors.clone(), target.errors)]
         .map(|(name, path)| (name, path.to_owned()));
-    let objects = setup::open(setup::places(input, &source, outputs.into()), target.output)?;
+    let objects = setup::open(setup::places(file, &source, outputs.into()), target.output)?;
     let driver = drive::Driver::new(Arc::new(objects), folders, run, target.jobs);
     let (chunks, sums) = driver.run()?;
     let errors = (sums.bad_records > 0).then(|| target.errors.to_owned());

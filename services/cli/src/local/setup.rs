@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use fanfold_domain::{
     ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, SourcePin, Timestamp,
-    pipeline::{Pipeline, Process},
+    pipeline::{Format, Pipeline, Process},
 };
 use fanfold_local::{LocalObjects, Places};
 
@@ -24,13 +24,20 @@ pub(crate) const FILES: &str = "local";
 /// The bucket that names results beside the output, unless the pipeline names one.
 const RESULTS: &str = "results";
 
-/// Where a run on the file `input` finds the objects that its records name, by their bucket, and where it puts those
-/// that are made of them: beside the input, and beside the output.
+/// Where a run finds the objects that it lists or that its records name, by their bucket, and where it puts those that
+/// are made of them: in the folder `input` or beside the file `input`, and beside the output.
 pub(super) fn folders(pipeline: &mut Pipeline, source: &SourcePin, input: &Path, output: &Path) -> Folders {
-    let Process::Resize(resize) = &mut pipeline.stages[0].process else { return Folders::new() };
-    let results = resize.bucket.get_or_insert_with(|| RESULTS.to_owned()).clone();
-    let beside = |file: &Path| directory_of(file).to_owned();
-    [(results, beside(output)), (source.object.bucket.clone(), beside(input))].into()
+    let mut folders = Folders::new();
+    let lists = pipeline.source.format == Format::Objects;
+    if let Process::Resize(resize) = &mut pipeline.stages[0].process {
+        let results = resize.bucket.get_or_insert_with(|| RESULTS.to_owned()).clone();
+        folders.insert(results, directory_of(output).to_owned());
+    } else if !lists {
+        return folders;
+    }
+    let of_source = if lists { input } else { directory_of(input) };
+    folders.insert(source.object.bucket.clone(), of_source.to_owned());
+    folders
 }
 
 /// Reads a pipeline's document.
@@ -38,6 +45,25 @@ pub(crate) fn read_pipeline(path: &Path) -> Result<Pipeline, Failed> {
     let named = || format!("pipeline {}", path.display());
     let text = fs::read_to_string(path).with_context(named).map_err(Failed::Usage)?;
     Pipeline::parse(&text).with_context(named).map_err(Failed::Usage)
+}
+
+/// What a run reads: a file, or the folder that stands for the bucket whose objects are listed; nothing of a pipeline
+/// that makes its own records.
+pub(super) fn input<'a>(pipeline: &Pipeline, named: Option<&'a Path>) -> anyhow::Result<&'a Path> {
+    match (pipeline.source.format, named) {
+        (Format::Objects, Some(folder)) if folder.is_dir() => Ok(folder),
+        (Format::Objects, Some(other)) => Err(anyhow!(
+            "input {} is not a folder: the pipeline lists objects, and a folder stands for their bucket",
+            other.display()
+        )),
+        (Format::Objects, None) => {
+            Err(anyhow!("the pipeline lists objects: name the folder that stands for their bucket"))
+        }
+        (_, Some(file)) if pipeline.source.is_object() => Ok(file),
+        (_, Some(_)) => Err(anyhow!("the pipeline reads no file, and an input is given")),
+        (_, None) if pipeline.source.is_object() => Err(anyhow!("the pipeline reads a file: name it")),
+        (_, None) => Ok(Path::new("")),
+    }
 }
 
 /// The file that a path leads to, by whichever way, whether or not it is there yet.

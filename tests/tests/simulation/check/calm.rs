@@ -11,6 +11,7 @@ use fanfold_ports::Queue;
 use crate::{
     driver::Driver,
     record::Record,
+    requests,
     scenario::{Act, Scenario},
     truth::read_errors,
 };
@@ -47,6 +48,9 @@ pub(super) fn check_calm(driver: &Driver, record: &Record) -> Result<(), String>
     let may_be_doubled = scenario.concurrency > 1 && upstreams.any(|upstream| upstream.by == Depends::NToN);
     if attempts > chunks.len() && !may_be_doubled {
         return Err(format!("nothing went wrong, and {attempts} attempts made {} chunks", chunks.len()));
+    }
+    if let Some(again) = requests::asked_again(record).filter(|_| !may_be_doubled) {
+        return Err(format!("nothing went wrong, and {again} was asked again"));
     }
     let Some(run) = record.runs.values().next() else { return Err("no run".to_owned()) };
     check_calm_run(scenario, record, run)

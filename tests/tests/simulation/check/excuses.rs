@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use fanfold_domain::{Chunk, ChunkIndex, Mark, Run, Sums};
+use fanfold_domain::{Chunk, ChunkIndex, Mark, Run, Sums, pipeline::Order};
 use fanfold_engine::bad::BadRecord;
 
 use super::Ended;
@@ -56,6 +56,7 @@ impl Ended<'_> {
     async fn check_failed_chunks(&self) -> Result<(), String> {
         let scenario = &self.driver.scenario;
         let is_faulty = scenario.is_faulty()
+            || scenario.may_ask_in_vain()
             || scenario.odd_attempts_percent > 0
             || scenario.has(|act| *act == Act::Expire);
         let source = self.source()?;
@@ -82,7 +83,7 @@ impl Ended<'_> {
                 let is_bad = match self.read_by(place, chunk)? {
                     None => true,
                     Some(parts) => {
-                        let bad = pass_parts(self.run, place, chunk, parts).await.sums.bad_records;
+                        let bad = pass_parts(self.run, place, chunk, parts, None).await.sums.bad_records;
                         bad > self.run.pipeline.on_error.max_bad_records
                     }
                 };
@@ -96,11 +97,13 @@ impl Ended<'_> {
     }
 
     fn check_failed_of(&self, place: usize, wrong: &BTreeSet<ChunkIndex>) -> Result<(), String> {
+        let is_sequential = self.run.pipeline.stages[place].order == Order::Sequential;
         for index in (0..stages::chunks(self.run, place)).map(ChunkIndex) {
             // Kubernetes gives up a whole index, or a whole Job, for one chunk; and what ails a chunk's pod ails all
             // that this pod does.
             let of_failed_job = self.record.of_failed_jobs.contains(&(self.run.id.clone(), index));
-            let has_excuse = wrong.contains(&index) || of_failed_job && !wrong.is_empty();
+            let follows = is_sequential && wrong.first().is_some_and(|first| *first < index);
+            let has_excuse = wrong.contains(&index) || follows || of_failed_job && !wrong.is_empty();
             if self.mark_at(place, index.0) == Some(Mark::Failed) && !has_excuse {
                 let stage = &self.run.pipeline.stages[place].name;
                 return Err(format!("chunk {index} of {stage} failed, and nothing is wrong with it"));
@@ -118,7 +121,7 @@ impl Ended<'_> {
                 before = None;
                 continue;
             };
-            let Truth { errors: found, sums, .. } = pass_parts(self.run, place, chunk, parts).await;
+            let Truth { errors: found, sums, .. } = pass_parts(self.run, place, chunk, parts, None).await;
             errors.extend(found.into_iter().map(|bad| renumbered(bad, before)));
             before = before.map(|before| before + sums.records);
         }

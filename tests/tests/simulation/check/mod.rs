@@ -18,6 +18,7 @@ use crate::{
     driver::Driver,
     ports::lock,
     record::{Record, short},
+    requests,
     scenario::{Act, OUTPUT, TABLE},
     shape::check_list,
     stages::stage_at,
@@ -37,6 +38,7 @@ pub(crate) async fn check(driver: &Driver) -> Result<(), String> {
         ended.check().await.map_err(|wrong| format!("run {id}, which is {}: {wrong}", run.state))?;
     }
     triggers::check(driver, &record)?;
+    requests::check(driver, &record)?;
     check_names(driver, &record).await?;
     check_rows(driver, &record).await?;
     check_calm(driver, &record)

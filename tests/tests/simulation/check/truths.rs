@@ -1,7 +1,10 @@
 //! What a run read, what its stages made of it, and what they must have made.
 
 use bytes::Bytes;
-use fanfold_domain::{Chunk, ChunkIndex, Mark, Sums, key, manifest, pipeline::Format};
+use fanfold_domain::{
+    Chunk, ChunkIndex, Mark, Sums, key, manifest,
+    pipeline::{Format, Order},
+};
 use fanfold_engine::{
     bad::BadRecord,
     chunk::{ATTEMPT, Statistics},
@@ -62,6 +65,7 @@ impl Ended<'_> {
                     .map_err(|wrong| format!("stage {}: {wrong}", self.run.pipeline.stages[place].name))?,
             );
         }
+        (0..truths.len()).try_for_each(|place| self.check_sequence(place))?;
         Ok(truths)
     }
 
@@ -84,6 +88,7 @@ impl Ended<'_> {
     /// What the chunks of a stage behind the first make, one after another, of the parts that they read.
     async fn later_truth(&self, place: usize) -> Result<Truth, String> {
         let of_parts = self.truth_of_parts(place)?;
+        let is_sequential = self.run.pipeline.stages[place].order == Order::Sequential;
         let mut truth = Truth::beginning(Vec::new());
         let mut before = Some(0);
         for chunk in 0..stages::chunks(self.run, place) {
@@ -100,7 +105,9 @@ impl Ended<'_> {
                 before = None;
                 continue;
             }
-            let Truth { output, errors, sums, .. } = pass_parts(self.run, place, chunk, input).await;
+            let answered = last_line(&truth.output).filter(|_| is_sequential);
+            let Truth { output, errors, sums, .. } =
+                pass_parts(self.run, place, chunk, input, answered).await;
             let part = self.part(place, chunk)?;
             same(&format!("part {chunk}"), part, &output)?;
             truth.output.extend(output);
@@ -110,6 +117,22 @@ impl Ended<'_> {
         }
         same_errors(&of_parts.errors, &truth.errors)?;
         Ok(truth)
+    }
+
+    /// What follows a failed chunk of a sequential stage failed with it.
+    fn check_sequence(&self, place: usize) -> Result<(), String> {
+        let stage = &self.run.pipeline.stages[place];
+        let chunks = 0..stages::chunks(self.run, place);
+        let is_failed = |chunk: &u32| self.mark_at(place, *chunk) == Some(Mark::Failed);
+        let Some(failed) = chunks.clone().find(is_failed).filter(|_| stage.order == Order::Sequential) else {
+            return Ok(());
+        };
+        match chunks.skip_while(|chunk| *chunk < failed).find(|chunk| !is_failed(chunk)) {
+            Some(done) => {
+                Err(format!("chunk {failed} of {} failed, and {done}, which follows it, did not", stage.name))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The parts that a chunk of a later stage reads, in order; none if one of them failed.
@@ -179,4 +202,11 @@ impl Ended<'_> {
         }
         Ok(truth)
     }
+}
+
+/// The last line of what was written, without its end.
+fn last_line(output: &[u8]) -> Option<String> {
+    let lines = output.strip_suffix(b"\n")?;
+    let last = lines.rsplit(|byte| *byte == b'\n').next()?;
+    Some(String::from_utf8_lossy(last).into_owned())
 }

@@ -6,7 +6,7 @@ use fanfold_domain::{
     cluster::Cluster,
     message::{Submission, encode, tick_of},
 };
-use fanfold_ports::{Fleet as _, Queue, Queues, queues::Outgoing};
+use fanfold_ports::{Fleet as _, Pacer as _, Queue, Queues, queues::Outgoing};
 use serde_json::json;
 
 use super::Driver;
@@ -37,6 +37,11 @@ impl Driver {
                     );
                 }
                 Act::Expire => self.expire(),
+                Act::Rate { destination, rate } => {
+                    self.tell(format!("{destination} is asked at {rate} from now on"));
+                    self.world.pacer.set_rate(&destination, rate).await.expect("memory does not fail");
+                    lock(&self.record).rate_set(destination, self.now_ms(), rate);
+                }
                 Act::DeleteJob => self.kube.delete_some_job(),
                 Act::ClusterFails { cluster, fault, ms, loses_pods } => {
                     self.kube.fail(cluster, fault, ms, loses_pods, self.now_ms());

@@ -11,12 +11,13 @@ use tokio::sync::oneshot;
 
 use super::{Driver, Origin};
 use crate::{
-    gate::{Gate, Pause},
+    gate::{Gate, Latency, Pause},
     kube::Begun,
     maps::Invoked,
     ports::{World, lock, ports},
     scenario::{Scenario, Sickness},
     services::{Job, run_pod},
+    third_party::Errand,
 };
 
 impl Driver {
@@ -33,9 +34,9 @@ impl Driver {
             let hangs_for_ms = gate.pause.map_or(0, |pause| pause.ms);
             let (stop, stopped) = oneshot::channel();
             self.kube.begin(pod, now, invocation.clone(), stop, hangs_for_ms);
-            let World { ports, .. } =
+            let World { ports, web, .. } =
                 ports(&self.world, &self.kube.cloud, &self.record, &self.shaped(), gate);
-            let work = run_pod(assignment, ports, invocation, stopped);
+            let work = run_pod(assignment, (ports, web), invocation, stopped);
             self.kube.running.spawn_local(async move { (pod, work.await) });
         }
     }
@@ -100,7 +101,12 @@ impl Driver {
             begun_ms: self.now_ms(),
             chance: self.chance.clone(),
             calls: 0.into(),
-            has_latency: is_rough,
+            errand: doing.errand(),
+            latency: match scenario.call_ms {
+                Some(ms) => Latency::Each(ms),
+                None if is_rough => Latency::Some,
+                None => Latency::None,
+            },
             pause: is_zombie.then(|| Pause {
                 at_call: u32::try_from(chance.within(0..25)).expect("small"),
                 before: chance.percent(70),
@@ -135,6 +141,25 @@ impl Doing<'_> {
             Self::Job(_) => false,
             Self::Pod(assignment) => assignment.chunks.iter().any(|done| done.0 == chunk),
         }
+    }
+
+    /// Whose chunks it does.
+    fn errand(&self) -> Option<Errand> {
+        Some(match self {
+            Self::Job(Job::Work(body)) => {
+                let ChunkMessage { run, stage, chunk, .. } = decode(body).ok()?;
+                Errand { run, stage, chunks: vec![chunk] }
+            }
+            Self::Job(Job::Batch(body)) => {
+                let batch: BatchMessage = decode(body).ok()?;
+                let chunks = batch.chunks().collect();
+                Errand { run: batch.run, stage: batch.stage, chunks }
+            }
+            Self::Job(_) => return None,
+            Self::Pod(Assignment { run, stage, chunks, .. }) => {
+                Errand { run: run.clone(), stage: stage.clone(), chunks: chunks.clone() }
+            }
+        })
     }
 
     /// Whether it attempts chunks, whose program may be odd; a scan is no program.

@@ -27,6 +27,7 @@ use crate::{
     record::Record,
     scenario::{Act, INPUT, Scenario},
     services::{Fared, Fleet},
+    third_party::ThirdParty,
 };
 
 const SWEEP_EVERY_MS: u64 = 60_000;
@@ -211,7 +212,9 @@ impl Driver {
 
     fn shaped(&self) -> Shaped {
         let items = self.scenario.items.clone().map(Bytes::from);
-        Shaped { group_chunks: self.scenario.group_chunks, items }
+        let Scenario { group_chunks, third_party, .. } = self.scenario;
+        let troubles_percent = if self.is_rough() { third_party.troubles_percent } else { 0 };
+        Shaped { group_chunks, items, third_party: ThirdParty { troubles_percent, ..third_party } }
     }
 
     fn is_rough(&self) -> bool {

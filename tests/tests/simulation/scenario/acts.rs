@@ -110,3 +110,14 @@ pub(super) fn acts(
     acts.sort_by_key(|(at, _)| *at);
     acts
 }
+
+/// Changes of the rates that a pipeline keeps.
+pub(super) fn rate_acts(chance: &Chance, pipeline: &Pipeline) -> Vec<(u64, Act)> {
+    let destinations = pipeline.stages.iter().filter_map(|stage| stage.destination(&pipeline.name));
+    let change = |(destination, _)| {
+        let rate = chance.one_of(&["10/s", "25/s", "3000/m", "200/s"]);
+        let rate = rate.parse().expect("it is a rate");
+        (chance.within(0..10 * SECOND), Act::Rate { destination, rate })
+    };
+    destinations.filter(|_| chance.percent(50)).map(change).collect()
+}

@@ -6,13 +6,14 @@ use fanfold_ports::memory::Rates;
 
 use super::{
     KubeScenario, MINUTE, MapScenario, SECOND, Scenario, Sickness,
-    acts::{acts, kube_acts, submitted},
-    pipeline::{pipeline, retry},
+    acts::{acts, kube_acts, rate_acts, submitted},
+    pipeline::{pipeline, retry, set_window},
 };
 use crate::{
     chance::Chance,
     shape::{Reads, Shape, items, objects},
     source::Content,
+    third_party::ThirdParty,
     triggers,
 };
 
@@ -44,7 +45,7 @@ impl Scenario {
             pipeline.stages[0].timeout_ms = of_map.one_of(&[10 * SECOND, 5 * MINUTE]);
         }
         for stage in &mut pipeline.stages[1..] {
-            stage.max_concurrency = u32::try_from(of_shape.within(2..8)).expect("small");
+            set_window(stage, of_shape.within(2..8));
             stage.retry = retry(&of_shape);
         }
         // Several uploads, and mergers that hang: who publishes last, and over what?
@@ -59,6 +60,12 @@ impl Scenario {
             acts.extend(kube_acts(&of_kube, kube));
             acts.sort_by_key(|(at, _)| *at);
         }
+        let of_requests = Chance::of(seed, "requests");
+        if is_rough {
+            acts.extend(rate_acts(&of_requests, &pipeline));
+            acts.sort_by_key(|(at, _)| *at);
+        }
+        let is_paced = pipeline.stages.iter().any(|stage| stage.rate.is_some());
         let of_triggers = Chance::of(seed, "triggers");
         let pipeline = triggers::with_triggers(&of_triggers, pipeline);
         if is_rough {
@@ -90,6 +97,14 @@ impl Scenario {
             zombies_permille: often(50, &[10, 50, 300]),
             zombie_mergers_permille: if is_duel && !fails_alone { chance.one_of(&[200, 500]) } else { 0 },
             odd_attempts_percent: often(20, &[10, 50]),
+            third_party: ThirdParty {
+                troubles_percent: if is_rough && !fails_alone && of_requests.percent(60) {
+                    of_requests.one_of(&[5, 20, 50])
+                } else {
+                    0
+                },
+                answer_ms: of_requests.one_of(&[0, 10, 100, 500]),
+            },
             sick_chunk: (is_rough && chance.percent(15))
                 .then(|| {
                     let dies =
@@ -109,8 +124,10 @@ impl Scenario {
             }),
             has_sweeper: is_rough || chance.percent(30),
             visibility_ms: chance.one_of(&[40 * SECOND, 2 * MINUTE, 6 * MINUTE]),
-            function_ms: chance.percent(50).then_some(40 * SECOND),
+            // At a rate a chunk takes as long as others ask as well.
+            function_ms: chance.percent(50).then_some(40 * SECOND).filter(|_| !is_paced),
             concurrency: usize::try_from(chance.within(1..9)).expect("small"),
+            call_ms: None,
             completions_batch: chance.one_of(&[1, 3, 10, 100]),
             piece_bytes: if content == Content::Large {
                 256 << 10
@@ -128,7 +145,7 @@ impl Scenario {
 }
 
 /// More goes wrong than any service would do.
-const HARSH: Rates = Rates {
+pub(crate) const HARSH: Rates = Rates {
     transient: 200,
     lost_request: 100,
     lost_answer: 150,

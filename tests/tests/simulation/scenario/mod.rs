@@ -5,9 +5,16 @@ mod draw;
 mod pipeline;
 mod small;
 
-use fanfold_domain::pipeline::{Format, Pipeline};
+use fanfold_domain::{
+    Destination, Rate,
+    pipeline::{Format, Pipeline},
+};
 use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::{Queue, clusters::ClusterFault, memory::Rates};
+
+use crate::third_party::ThirdParty;
+
+pub(crate) use self::{draw::HARSH, small::of_lines};
 
 pub(crate) const INPUT: &str = "input";
 pub(crate) const OUTPUT: &str = "output";
@@ -31,6 +38,8 @@ pub(crate) enum Act {
     Tick { scheduled_at: String, times: u32 },
     /// Somebody who is none of us writes under the output's name.
     ForeignWrite,
+    /// A person changes how often a third party is asked.
+    Rate { destination: Destination, rate: Rate },
     /// Some of the work objects expire.
     Expire,
     /// The consumer of a queue is down for a while, in milliseconds.
@@ -107,6 +116,8 @@ pub(crate) struct Scenario {
     pub(crate) kube: Option<KubeScenario>,
     /// How Maps fare, where the pipeline has them.
     pub(crate) map: Option<MapScenario>,
+    /// How whoever is asked fares.
+    pub(crate) third_party: ThirdParty,
     /// Chunks a group, in place of the usual choice, which would put all of so small a source in one.
     pub(crate) group_chunks: u32,
     pub(crate) is_versioned: bool,
@@ -134,7 +145,10 @@ pub(crate) struct Scenario {
     pub(crate) visibility_ms: u64,
     /// How long a worker believes that it may run; one that does not know goes on after any pause.
     pub(crate) function_ms: Option<u64>,
+    /// Invocations at once of each service.
     pub(crate) concurrency: usize,
+    /// How long each call takes, in milliseconds; if nothing is said, as chance has it.
+    pub(crate) call_ms: Option<u64>,
     pub(crate) completions_batch: usize,
     pub(crate) piece_bytes: usize,
 }
@@ -152,6 +166,7 @@ impl Scenario {
             && self.sick_chunk.is_none()
             && self.refused.is_none()
             && self.lagging_reads == 0
+            && self.third_party.troubles_percent == 0
             && self.map.as_ref().is_none_or(MapScenario::is_calm)
             && self.acts.len() == 1
             && !self
@@ -161,6 +176,13 @@ impl Scenario {
     /// Whether calls fail or hang.
     pub(crate) fn is_faulty(&self) -> bool {
         self.rates != Rates::NONE || self.zombies_permille + self.zombie_mergers_permille > 0
+    }
+
+    /// Whether requests may be in vain so often that a chunk fails: of trouble, or of a rate that several runs share.
+    pub(crate) fn may_ask_in_vain(&self) -> bool {
+        let stages = &self.pipeline.stages;
+        self.third_party.troubles_percent > 0
+            || !self.is_calm() && stages.iter().any(|stage| stage.rate.is_some())
     }
 
     /// The output's key without what the template adds.

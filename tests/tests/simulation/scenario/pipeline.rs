@@ -1,6 +1,6 @@
 //! The pipeline, as a seed draws it.
 
-use fanfold_domain::pipeline::{Pipeline, Retry, Split, Tolerance};
+use fanfold_domain::pipeline::{Order, Pipeline, Retry, Split, Stage, Tolerance};
 
 use super::{MINUTE, SECOND};
 use crate::{chance::Chance, shape::Shape, source::Content};
@@ -30,7 +30,8 @@ pub(super) fn pipeline(chance: &Chance, content: Content, stage: &str, shape: &S
     } else {
         chance.one_of(&["copy", "index"])
     };
-    let first = format!("{{name: s, {stage}process: {process}}}");
+    let what = shape.first.clone().unwrap_or_else(|| format!("process: {process}"));
+    let first = format!("{{name: s, {stage}{what}}}");
     let stages: Vec<&str> =
         std::iter::once(first.as_str()).chain(shape.later.iter().map(String::as_str)).collect();
     let mut lines = vec![
@@ -59,7 +60,14 @@ pub(super) fn pipeline(chance: &Chance, content: Content, stage: &str, shape: &S
         Tolerance::Percent(100),
     ]);
     let stage = &mut pipeline.stages[0];
-    stage.max_concurrency = u32::try_from(chance.within(2..8)).expect("small");
+    set_window(stage, chance.within(2..8));
     stage.retry = retry(chance);
     pipeline
+}
+
+/// Sets how many chunks are outstanding at once, where a stage's order leaves it open.
+pub(super) fn set_window(stage: &mut Stage, chunks: u64) {
+    if stage.order == Order::Parallel {
+        stage.max_concurrency = u32::try_from(chunks).expect("small");
+    }
 }

@@ -8,8 +8,17 @@ use super::{Act, KubeScenario, MINUTE, MapScenario, SECOND, Scenario};
 use crate::{
     chance::Chance,
     source::{Content, source},
+    third_party::{Carried, ThirdParty, asking},
     triggers,
 };
+
+/// A pipeline of lines with these stages, which puts up with a few bad records.
+pub(crate) fn of_lines(stages: &str) -> Pipeline {
+    let text = format!(
+        "pipeline: p\nsource: {{prefix: in/, format: lines}}\nstages: [{stages}]\non_error: {{max_bad_records: 9}}\n"
+    );
+    Pipeline::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}"))
+}
 
 impl Scenario {
     /// The same on two clusters, whose pods start slowly enough for a look at them in between.
@@ -38,6 +47,21 @@ impl Scenario {
         small.pipeline.fan_out = FanOut::Map { batch: Some(batch) };
         small.pipeline.split = Split::Records(1);
         Self { map: Some(map), ..small }
+    }
+
+    /// The same with requests to a third party: at a rate, in order, and of what the stage before was answered.
+    pub(crate) fn small_asking() -> Self {
+        let small = Self::small(ScanLimits::DEFAULT);
+        let with = "at_once: 2, attempts: 3";
+        let first = asking("s", 20, "rate: 20/s, ", Carried::NONE, with);
+        let second = asking("s1", 0, "order: sequential, depends: n_to_n, ", Carried::SUM, "attempts: 2");
+        let mut pipeline = of_lines(&format!("{{name: s, {first}}}, {{name: s1, {second}}}"));
+        pipeline.split = Split::Records(2);
+        pipeline.stages[0].max_concurrency = 2;
+        let pipeline = triggers::cleaned(pipeline, CleanupOn::Always);
+        let bytes: Vec<u8> = (0..8).flat_map(|number| format!("record {number}\n").into_bytes()).collect();
+        let acts = vec![(0, Act::Upload { bytes, event_delays_ms: vec![0] })];
+        Self { pipeline, acts, ..small }
     }
 
     /// The same in stages, index by index and aggregated, of ids that a submission begins.
@@ -82,6 +106,7 @@ impl Scenario {
             is_versioned: true,
             acts: vec![(0, Act::Upload { bytes, event_delays_ms: vec![0] })],
             rates: Rates::NONE,
+            third_party: ThirdParty::default(),
             calm_at_ms: u64::MAX,
             doubles_percent: 0,
             delays_percent: 0,
@@ -95,6 +120,7 @@ impl Scenario {
             visibility_ms: 2 * MINUTE,
             function_ms: None,
             concurrency: 1,
+            call_ms: None,
             completions_batch: 10,
             piece_bytes: 64 << 10,
         }

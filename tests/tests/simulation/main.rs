@@ -10,6 +10,7 @@
 mod chance;
 mod check;
 mod driver;
+mod fairness;
 mod gate;
 mod kube;
 mod kube_ports;

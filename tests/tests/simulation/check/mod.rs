@@ -19,7 +19,7 @@ use crate::{
     ports::lock,
     record::{Record, short},
     requests,
-    scenario::{Act, OUTPUT, TABLE},
+    scenario::{Act, TABLE},
     shape::check_list,
     stages::stage_at,
     triggers,
@@ -39,7 +39,10 @@ pub(crate) async fn check(driver: &Driver) -> Result<(), String> {
     }
     triggers::check(driver, &record)?;
     requests::check(driver, &record)?;
-    check_names(driver, &record).await?;
+    let outputs: BTreeSet<&ObjectName> = record.runs.values().map(|run| &run.output).collect();
+    for output in outputs {
+        check_names(driver, &record, output).await?;
+    }
     check_rows(driver, &record).await?;
     check_calm(driver, &record)
 }
@@ -164,9 +167,11 @@ impl Ended<'_> {
     }
 }
 
-/// What stands under the names of output and errors belongs to the newest run that succeeded.
-async fn check_names(driver: &Driver, record: &Record) -> Result<(), String> {
-    let succeeded = |run: &&Run| matches!(run.state, RunState::Succeeded | RunState::SucceededPartial);
+/// What stands under the names of an output and its errors belongs to the newest run of it that succeeded.
+async fn check_names(driver: &Driver, record: &Record, output: &ObjectName) -> Result<(), String> {
+    let succeeded = |run: &&Run| {
+        run.output == *output && matches!(run.state, RunState::Succeeded | RunState::SucceededPartial)
+    };
     let Some(newest) = record.runs.values().filter(succeeded).max_by_key(|run| run.epoch) else {
         return Ok(());
     };
@@ -176,14 +181,13 @@ async fn check_names(driver: &Driver, record: &Record) -> Result<(), String> {
     };
     let is_foreign = driver.scenario.has(|act| *act == Act::ForeignWrite);
     let id = short(&newest.id);
-    match stamp_of(&ObjectName::new(OUTPUT, format!("{}_Output", driver.scenario.output_stem()))).await {
+    match stamp_of(output).await {
         None => return Err("no output is there".to_owned()),
         Some(None) if is_foreign => return Ok(()),
         Some(Some(stamp)) if stamp.run == newest.id => {}
         other => return Err(format!("the output is {other:?}'s, and run {id} was the newest to succeed")),
     }
-    let errors = ObjectName::new(OUTPUT, format!("{}_Errors", driver.scenario.output_stem()));
-    match stamp_of(&errors).await {
+    match stamp_of(&newest.errors).await {
         None => Ok(()),
         Some(Some(stamp)) if stamp.epoch >= newest.epoch => Ok(()),
         other => Err(format!("the bad records are {other:?}'s, and run {id} was the newest to succeed")),

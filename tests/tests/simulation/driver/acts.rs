@@ -20,7 +20,8 @@ impl Driver {
         while self.acts.front().is_some_and(|(at, _)| *at <= self.now_ms()) {
             let Some((_, act)) = self.acts.pop_front() else { return };
             match act {
-                Act::Upload { bytes, event_delays_ms } => self.upload(bytes, &event_delays_ms),
+                Act::Upload { bytes, event_delays_ms } => self.upload(KEY, bytes, &event_delays_ms),
+                Act::UploadBeside { key, bytes } => self.upload(key, bytes, &[0]),
                 Act::Event { body } => self.send_intake(body, 1).await,
                 Act::Submit { idempotency_key, times } => self.submit(idempotency_key, times).await,
                 Act::Tick { scheduled_at, times } => {
@@ -60,17 +61,17 @@ impl Driver {
         }
     }
 
-    fn upload(&mut self, bytes: Vec<u8>, event_delays_ms: &[u64]) {
+    fn upload(&mut self, key: &str, bytes: Vec<u8>, event_delays_ms: &[u64]) {
         self.uploads += 1;
         let size = bytes.len();
         let bytes = Bytes::from(bytes);
-        let head = self.world.objects.insert(INPUT, KEY, bytes.clone());
+        let head = self.world.objects.insert(INPUT, key, bytes.clone());
         lock(&self.record).sources.insert(head.etag.as_str().to_owned(), bytes);
         // Lengths vary: sequencers are compared with the shorter one padded on the right.
         let sequencer = format!("00{:02X}{}", self.uploads, "AB".repeat(self.chance.index(3)));
         self.tell(format!("upload {} of {size} bytes, events after {event_delays_ms:?} ms", self.uploads));
         let mut object =
-            json!({"key": KEY, "size": size, "etag": head.etag.as_str(), "sequencer": sequencer});
+            json!({"key": key, "size": size, "etag": head.etag.as_str(), "sequencer": sequencer});
         if let Some(version) = head.version {
             object["version-id"] = json!(version);
         }

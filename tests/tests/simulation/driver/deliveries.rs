@@ -53,9 +53,7 @@ impl Driver {
         let mut due: Vec<QueuedMessage> = self.world.queues.pending().into_iter().filter(is_due).collect();
         while !due.is_empty() && self.active.get(&queue).copied().unwrap_or(0) < self.scenario.concurrency {
             let most = if queue == Queue::Completions { self.scenario.completions_batch } else { 1 };
-            let count = 1 + self.chance.index(most.min(due.len()));
-            let batch: Vec<QueuedMessage> =
-                (0..count).map(|_| due.swap_remove(self.chance.index(due.len()))).collect();
+            let batch = self.batch(&mut due, most);
             let received: Vec<QueuedMessage> =
                 batch.into_iter().filter_map(|message| self.receive(message)).collect();
             if received.is_empty() {
@@ -77,6 +75,16 @@ impl Driver {
             *self.active.entry(queue).or_default() += usize::from(takes_place);
             self.invoke(Origin::Messages { queue, ids, takes_place }, job, gate);
         }
+    }
+
+    /// Takes a batch of what is due: in order, or whatever comes.
+    fn batch(&self, due: &mut Vec<QueuedMessage>, most: usize) -> Vec<QueuedMessage> {
+        let most = most.min(due.len());
+        if self.scenario.is_in_order {
+            return due.drain(..most).collect();
+        }
+        let count = 1 + self.chance.index(most);
+        (0..count).map(|_| due.swap_remove(self.chance.index(due.len()))).collect()
     }
 
     /// Receives a message: it is hidden for the visibility timeout, unless it is delivered twice. `None` if it

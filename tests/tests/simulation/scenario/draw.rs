@@ -128,6 +128,7 @@ impl Scenario {
             function_ms: chance.percent(50).then_some(40 * SECOND).filter(|_| !is_paced),
             concurrency: usize::try_from(chance.within(1..9)).expect("small"),
             call_ms: None,
+            is_in_order: false,
             completions_batch: chance.one_of(&[1, 3, 10, 100]),
             piece_bytes: if content == Content::Large {
                 256 << 10

@@ -30,6 +30,8 @@ const MINUTE: u64 = 60 * SECOND;
 pub(crate) enum Act {
     /// Someone uploads a source; its events arrive after these delays, in milliseconds. None: they are lost.
     Upload { bytes: Vec<u8>, event_delays_ms: Vec<u64> },
+    /// Someone uploads a source of another key; its event arrives at once.
+    UploadBeside { key: &'static str, bytes: Vec<u8> },
     /// An event arrives, given as its text.
     Event { body: String },
     /// A person submits a run of the source that is there, under this idempotency key, so many times.
@@ -149,6 +151,8 @@ pub(crate) struct Scenario {
     pub(crate) concurrency: usize,
     /// How long each call takes, in milliseconds; if nothing is said, as chance has it.
     pub(crate) call_ms: Option<u64>,
+    /// Whether queues keep their order.
+    pub(crate) is_in_order: bool,
     pub(crate) completions_batch: usize,
     pub(crate) piece_bytes: usize,
 }

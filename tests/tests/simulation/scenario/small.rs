@@ -121,6 +121,7 @@ impl Scenario {
             function_ms: None,
             concurrency: 1,
             call_ms: None,
+            is_in_order: false,
             completions_batch: 10,
             piece_bytes: 64 << 10,
         }

@@ -15,6 +15,7 @@ mod gate;
 mod kube;
 mod kube_ports;
 mod maps;
+mod orders;
 mod ports;
 mod rates;
 mod record;

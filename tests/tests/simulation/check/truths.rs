@@ -56,6 +56,7 @@ impl Ended<'_> {
     /// What each stage must have come to. Where attempts at a chunk differed, that of the one whose part was
     /// created counts.
     pub(super) async fn truths(&self) -> Result<Vec<Truth>, String> {
+        (0..self.run.pipeline.stages.len()).try_for_each(|place| self.check_sequence(place))?;
         let (source, chunks) = (self.source()?, self.chunks()?);
         let mut truths = vec![self.first_truth(&source, &chunks).await?];
         for place in 1..self.run.pipeline.stages.len() {
@@ -65,7 +66,6 @@ impl Ended<'_> {
                     .map_err(|wrong| format!("stage {}: {wrong}", self.run.pipeline.stages[place].name))?,
             );
         }
-        (0..truths.len()).try_for_each(|place| self.check_sequence(place))?;
         Ok(truths)
     }
 

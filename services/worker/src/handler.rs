@@ -6,7 +6,7 @@ use fanfold_domain::{
     ByteRange, Chunk, ChunkIndex, ObjectName, PLAN, Plan, Run, RunState, SCAN, Sums, Timestamp, key,
     manifest,
     message::{self, ChunkEnd, ChunkMessage, Completion, Failure, InvalidMessage, encode},
-    pipeline::{Retry, Stage},
+    pipeline::{Order, Retry, Stage},
 };
 use fanfold_engine::{
     chunk::{Attempt, ChunkError, Input, end_by_part, scan_sums},
@@ -16,6 +16,7 @@ use fanfold_engine::{
 use fanfold_lifecycle::{LifecycleError, RunCache};
 use fanfold_ports::{
     PortError, Ports, Queue, Web,
+    ledger::StageId,
     objects::{Pin, ReadError, UploadError},
     queues::Outgoing,
 };
@@ -132,6 +133,9 @@ impl Worker {
             return self.scan(run, message, function_ends_at).await;
         }
         let stage = stage_of(&run, message)?;
+        if let Some(failure) = self.break_before(&run, &stage, message.chunk).await? {
+            return Ok(Tried::Ended(ChunkEnd::Failed(failure)));
+        }
         let input = match self.input(&run, &stage, message).await {
             Ok(input) => input,
             Err(
@@ -162,6 +166,22 @@ impl Worker {
                 Tried::InVain { error: error.to_string(), retry: stage.retry, run: Box::new(run) }
             }
         })
+    }
+
+    /// Why a chunk of a sequential stage is not begun, if it is not: the one before it failed. That is for its mark to
+    /// say: its part may have been created later, by an attempt that nobody waited for any more.
+    async fn break_before(
+        &self,
+        run: &Run,
+        stage: &Stage,
+        chunk: ChunkIndex,
+    ) -> Result<Option<Failure>, WorkerError> {
+        let before = chunk.0.checked_sub(1).filter(|_| stage.order == Order::Sequential).map(ChunkIndex);
+        let (Some(before), Some(grouping)) = (before, run.grouping_of(&stage.name)) else { return Ok(None) };
+        let id = StageId::of(run, &stage.name);
+        let count = self.ports.ledger.group(&id, grouping.group_of(before)).await?;
+        let reason = || format!("chunk {before}, which it follows in a sequential stage, failed");
+        Ok(count.failed.contains(&before).then(|| Failure::of_chunk(reason())))
     }
 
     /// What a chunk of a stage reads.

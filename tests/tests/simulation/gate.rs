@@ -13,7 +13,7 @@ use bytes::Bytes;
 use fanfold_ports::{memory::Invocation, objects::ByteStream};
 use futures::StreamExt;
 
-use crate::chance::Chance;
+use crate::{chance::Chance, third_party::Errand};
 
 /// A pause of one invocation: in its n-th call, before or after the effect.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,16 @@ pub(crate) struct Pause {
     pub(crate) at_call: u32,
     pub(crate) before: bool,
     pub(crate) ms: u64,
+}
+
+/// How long calls take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Latency {
+    None,
+    /// Of some, a few milliseconds.
+    Some,
+    /// Of each, so many milliseconds.
+    Each(u64),
 }
 
 /// What one invocation has to bear.
@@ -31,7 +41,9 @@ pub(crate) struct Gate {
     pub(crate) begun_ms: u64,
     pub(crate) chance: Arc<Chance>,
     pub(crate) calls: AtomicU32,
-    pub(crate) has_latency: bool,
+    /// Whose chunks it does, if it does any.
+    pub(crate) errand: Option<Errand>,
+    pub(crate) latency: Latency,
     pub(crate) pause: Option<Pause>,
     pub(crate) dies_at_call: Option<u32>,
     pub(crate) source_is_unreadable: bool,
@@ -42,16 +54,34 @@ pub(crate) struct Gate {
 impl Gate {
     /// Waits before a call's effect; returns the call's number.
     pub(crate) async fn enter(&self) -> u32 {
+        let call = self.depart().await;
+        self.rest(call, true).await;
+        call
+    }
+
+    /// The same for a request to a third party, which leaves before its sender can hang: that one hung with the request
+    /// still to be sent, no rate would know.
+    pub(crate) async fn depart(&self) -> u32 {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         if self.dies_at_call.is_some_and(|at| call >= at) {
             self.invocation.crash();
             std::future::pending::<()>().await;
         }
-        if self.has_latency && self.chance.percent(25) {
-            tokio::time::sleep(Duration::from_millis(self.chance.within(1..40))).await;
+        let ms = match self.latency {
+            Latency::Some if self.chance.percent(25) => self.chance.within(1..40),
+            Latency::None | Latency::Some => 0,
+            Latency::Each(ms) => ms,
+        };
+        if ms > 0 {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
         }
-        self.rest(call, true).await;
         call
+    }
+
+    /// Waits after a request's effect, for what it did not wait for before it too.
+    pub(crate) async fn arrive(&self, call: u32) {
+        self.rest(call, true).await;
+        self.rest(call, false).await;
     }
 
     /// Waits after a call's effect.

@@ -10,18 +10,23 @@
 mod chance;
 mod check;
 mod driver;
+mod fairness;
 mod gate;
 mod kube;
 mod kube_ports;
 mod maps;
+mod orders;
 mod ports;
+mod rates;
 mod record;
+mod requests;
 mod scenario;
 mod services;
 mod shape;
 mod source;
 mod stages;
 mod tally;
+mod third_party;
 mod triggers;
 mod truth;
 
@@ -150,6 +155,11 @@ async fn a_crash_between_any_two_effects_on_clusters_is_healed() {
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_any_two_effects_of_stages_is_healed() {
     crash_at_every_point(Scenario::small_in_stages()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_any_two_effects_of_requests_is_healed() {
+    crash_at_every_point(Scenario::small_asking()).await;
 }
 
 #[tokio::test(start_paused = true)]

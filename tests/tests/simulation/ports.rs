@@ -1,18 +1,23 @@
 //! The memory ports as one invocation sees them: through its gate, and watched.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use fanfold_domain::{
-    ByteRange, ChunkIndex, Epoch, Event, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run,
-    RunId, Sequencer, Sums,
+    ByteRange, ChunkIndex, Destination, Epoch, Event, GroupCount, GroupIndex, Mark, ObjectName, Ownership,
+    Pace, Rate, RootCount, Run, RunId, Sequencer, Sums, Timestamp,
     map::{ExecutionName, MapInput},
     message::Failure,
+    pace::Reserved,
     pipeline::Pipeline,
 };
 use fanfold_ports::{
-    Clock, Events, Fault, KubePorts, Ledger, Maps, Objects, PortError, Ports, Queue, Queues, Tables,
+    Clock, Events, Fault, KubePorts, Ledger, Maps, Objects, Pacer, PortError, Ports, Queue, Queues, Tables,
+    Web,
     ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
     maps::MapStatus,
     memory::{Faulty, MEMORY_EPOCH, MemoryWorld},
@@ -29,6 +34,7 @@ use crate::{
     kube::Cloud,
     record::Record,
     scenario::{INPUT, WORK},
+    third_party::ThirdParty,
     triggers,
 };
 
@@ -50,23 +56,26 @@ pub(crate) fn ports(
 ) -> World {
     let invocation = gate.invocation.clone();
     let (cloud, record) = (cloud.clone(), record.clone());
-    let Shaped { group_chunks, items } = shape.clone();
-    let watched = Arc::new(Watched { world: world.clone(), cloud, record, group_chunks, items, gate });
+    let Shaped { group_chunks, items, third_party } = shape.clone();
+    let world = world.clone();
+    let watched = Arc::new(Watched { world, cloud, record, group_chunks, items, third_party, gate });
+    let world = &watched.world;
     let kube = KubePorts {
         fleet: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         clusters: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
     };
     let maps = Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone()));
+    let web = Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone()));
     let ports = Ports {
         objects: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         ledger: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         queues: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         events: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
-        tables: Arc::new(Faulty::new(watched, world.faults.clone(), invocation.clone())),
-        pacer: Arc::new(Faulty::new(world.pacer.clone(), world.faults.clone(), invocation)),
+        tables: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
+        pacer: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation)),
         clock: Arc::new(world.clock.clone()),
     };
-    World { ports, kube, maps }
+    World { ports, kube, maps, web }
 }
 
 /// What the world makes of runs.
@@ -76,6 +85,8 @@ pub(crate) struct Shaped {
     pub(crate) group_chunks: u32,
     /// What their plan steps wrote.
     pub(crate) items: Option<Bytes>,
+    /// How the third party fares at present.
+    pub(crate) third_party: ThirdParty,
 }
 
 /// All that an invocation may use.
@@ -83,6 +94,7 @@ pub(crate) struct World {
     pub(crate) ports: Ports,
     pub(crate) kube: KubePorts,
     pub(crate) maps: Arc<dyn Maps>,
+    pub(crate) web: Arc<dyn Web>,
 }
 
 pub(crate) struct Watched {
@@ -91,6 +103,7 @@ pub(crate) struct Watched {
     record: SharedRecord,
     group_chunks: u32,
     items: Option<Bytes>,
+    pub(crate) third_party: ThirdParty,
     pub(crate) gate: Gate,
 }
 
@@ -491,5 +504,29 @@ impl Tables for Watched {
         self.world.tables.put_rows(table, rows).await?;
         self.gate.leave(call).await;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Pacer for Watched {
+    async fn reserve(
+        &self,
+        destination: &Destination,
+        initial: Rate,
+        wanted: NonZeroU32,
+        from: Timestamp,
+    ) -> Result<Reserved, PortError> {
+        let call = self.gate.enter().await;
+        let reserved = self.world.pacer.reserve(destination, initial, wanted, from).await;
+        self.gate.leave(call).await;
+        reserved
+    }
+
+    async fn pace(&self, destination: &Destination) -> Result<Option<Pace>, PortError> {
+        self.world.pacer.pace(destination).await
+    }
+
+    async fn set_rate(&self, destination: &Destination, rate: Rate) -> Result<(), PortError> {
+        self.world.pacer.set_rate(destination, rate).await
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use fanfold_domain::{
-    ChunkIndex, Cleaning, Epoch, GroupIndex, Grouping, Launch, LaunchIndex, Mark, ObjectName, Run, RunId,
-    RunState, SCAN, Sequencer, Stamp,
+    ChunkIndex, Cleaning, Destination, Epoch, GroupIndex, Grouping, Launch, LaunchIndex, Mark, ObjectName,
+    Rate, Run, RunId, RunState, SCAN, Sequencer, Stamp,
     launch::{Launching, StageName},
     map::{ExecutionName, MapInput, Told},
     message::{ChunkEnd, ChunkMessage, Completion, FoldMessage, LaunchMessage, decode},
@@ -22,6 +22,7 @@ use fanfold_ports::{
 use crate::{
     scenario::WORK,
     stages::{has_window, stage_at},
+    third_party::{Asked, Errand},
 };
 
 /// The label of a Job that names its stage.
@@ -74,6 +75,10 @@ pub(crate) struct Record {
     pub(crate) ended_at_ms: BTreeMap<RunId, u64>,
     /// Chunks whose index or whole Job Kubernetes gave up, or whose pod could not read the source.
     pub(crate) of_failed_jobs: BTreeSet<(RunId, ChunkIndex)>,
+    /// Requests that arrived at the third party, in order.
+    pub(crate) asked: Vec<Asked>,
+    /// From when on, in milliseconds from the start, a person has had a destination asked at which rate.
+    pub(crate) rates: BTreeMap<Destination, Vec<(u64, Rate)>>,
     /// How often what happened that a simulation must meet.
     pub(crate) counts: BTreeMap<&'static str, usize>,
     /// The newest upload whose run took an output. All uploads of a simulation are of one key.
@@ -212,7 +217,7 @@ impl Record {
             return;
         }
         let count = run.grouping_of(&stage.stage).map_or(0, |grouping| grouping.chunks);
-        let window = run.first_stage().max_concurrency;
+        let window = window(&run, place);
         for chunk in chunks {
             let next = ChunkIndex(chunk.0 + window);
             if next.0 < count && !self.sent_chunks.contains(&(stage.clone(), next)) {
@@ -272,10 +277,7 @@ impl Record {
         if place.is_some() && self.runs.get(run).is_some_and(is_by_map) {
             return self.count("chunks sent for a map");
         }
-        let window = self
-            .runs
-            .get(run)
-            .map_or(u32::MAX, |run| run.pipeline.stages[place.unwrap_or(0)].max_concurrency);
+        let window = self.runs.get(run).map_or(u32::MAX, |run| window(run, place));
         let Some(gate) = chunk.0.checked_sub(window).map(ChunkIndex) else { return };
         if !self.marks.contains_key(&(stage.clone(), gate)) {
             self.accuse(format!(
@@ -283,6 +285,18 @@ impl Record {
                 stage.stage
             ));
         }
+    }
+
+    pub(crate) fn asked(&mut self, asked: Asked) {
+        let Asked { errand: Errand { run, stage, .. }, key, body, .. } = &asked;
+        self.tell(format!("run {} asks, of {stage}, as {key}: {body:?}", short(run)));
+        self.count("requests");
+        self.asked.push(asked);
+    }
+
+    pub(crate) fn rate_set(&mut self, destination: Destination, at_ms: u64, rate: Rate) {
+        self.count("rates changed");
+        self.rates.entry(destination).or_default().push((at_ms, rate));
     }
 
     /// A part that was there before somebody began to look means done, whatever became of its worker.
@@ -452,6 +466,11 @@ impl Record {
             self.accuse(format!("upload {} of {} is used and not recorded", upload.id, short(id)));
         }
     }
+}
+
+/// How many chunks may be outstanding at once of the stage at this place, or of an internal one.
+fn window(run: &Run, place: Option<usize>) -> u32 {
+    place.map_or_else(|| run.first_stage().scan_window(), |place| run.pipeline.stages[place].max_concurrency)
 }
 
 /// Why a launch was launched anew, in a few words.

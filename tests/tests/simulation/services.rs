@@ -10,10 +10,7 @@ use fanfold_engine::plan::ScanLimits;
 use fanfold_launcher::{Launcher, spec::Surroundings};
 use fanfold_lifecycle::RunCache;
 use fanfold_merger::Merger;
-use fanfold_ports::{
-    Ports, Web,
-    memory::{Invocation, MemoryClock, MemoryWeb},
-};
+use fanfold_ports::{Ports, Web, memory::Invocation};
 use fanfold_splitter::Splitter;
 use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper, Watcher};
 use fanfold_tracker::Tracker;
@@ -80,7 +77,7 @@ impl Fleet {
     pub(crate) async fn run(
         self,
         job: Job,
-        World { ports, kube, maps }: World,
+        World { ports, kube, maps, web }: World,
         invocation: Invocation,
         stack: Pipeline,
         scan_limits: ScanLimits,
@@ -104,7 +101,7 @@ impl Fleet {
                 let runs = self.workers.take();
                 let worker = Worker {
                     ports,
-                    web: nobody(),
+                    web,
                     work_bucket: WORK.to_owned(),
                     inherited: std::collections::BTreeMap::new(),
                     runs,
@@ -181,13 +178,13 @@ impl Fleet {
 /// Does what a pod is there for; its exit code, or none if it was killed.
 pub(crate) async fn run_pod(
     assignment: Assignment,
-    ports: Ports,
+    (ports, web): (Ports, Arc<dyn Web>),
     invocation: Invocation,
     stopped: oneshot::Receiver<()>,
 ) -> Option<u8> {
     let worker = Worker {
         ports,
-        web: nobody(),
+        web,
         work_bucket: WORK.to_owned(),
         inherited: std::collections::BTreeMap::new(),
         runs: RunCache::default(),
@@ -225,11 +222,6 @@ async fn or_crash(invocation: &Invocation, work: impl Future<Output = Fared>) ->
 
 fn one<E: std::fmt::Display>(result: Result<(), E>) -> Fared {
     vec![result.map_err(|error| error.to_string())]
-}
-
-/// No third party: the simulation's pipelines ask none.
-fn nobody() -> Arc<dyn Web> {
-    Arc::new(MemoryWeb::nobody(MemoryClock::seeded(0)))
 }
 
 /// How a batch fared: as Step Functions is told it.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{chance::Chance, source::Content};
+use crate::{chance::Chance, source::Content, third_party};
 
 /// What the keys of listed objects end with.
 const SUFFIX: &str = ".txt";
@@ -22,6 +22,8 @@ pub(crate) enum Reads {
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) reads: Reads,
+    /// What its first stage does, as its text, where that is to ask a third party.
+    pub(crate) first: Option<String>,
     /// Further stages, each as its text.
     pub(crate) later: Vec<String>,
     /// The pipeline's source, where it is no object.
@@ -40,8 +42,11 @@ impl Shape {
         let percent = if reads == Reads::Object { 30 } else { 60 };
         let count =
             if content != Content::Large && chance.percent(percent) { chance.within(1..4) } else { 0 };
+        let may_be_sequential = !is_on_clusters && !is_by_map;
+        let asks = content == Content::Any && chance.percent(25);
+        let first = asks.then(|| third_party::stage(chance, "s", may_be_sequential));
         let later = (1..=count).map(|place| later(chance, place, is_on_clusters, is_by_map)).collect();
-        Self { reads, later, source: source(chance, reads) }
+        Self { reads, first, later, source: source(chance, reads) }
     }
 }
 
@@ -79,10 +84,12 @@ fn later(chance: &Chance, place: u64, is_on_clusters: bool, is_by_map: bool) -> 
         (by, String::new())
     };
     let run_on = if is_on_clusters && chance.percent(50) { ", run_on: eks" } else { "" };
-    let process = chance.one_of(&["copy", "index"]);
-    format!(
-        "{{name: s{place}, process: {process}, depends: {{stage: {before}, by: {by}}}{aggregate}{run_on}}}"
-    )
+    let what = if chance.percent(25) {
+        third_party::stage(chance, &format!("s{place}"), run_on.is_empty() && !is_by_map)
+    } else {
+        format!("process: {}", chance.one_of(&["copy", "index"]))
+    };
+    format!("{{name: s{place}, {what}, depends: {{stage: {before}, by: {by}}}{aggregate}{run_on}}}")
 }
 
 /// Objects under the prefix that a list is made of, and some that are not to be on it.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use fanfold_domain::{
     Cleaning, Run,
-    pipeline::{Depends, Format, RunOn, Upstream},
+    pipeline::{Depends, Format, Order, Process, RunOn, Upstream},
 };
 
 use crate::{
     driver::Driver,
     ports::lock,
     record::{is_by_map, is_on_clusters},
+    requests,
 };
 
 /// Endings of runs by kind, and what happened to their Jobs and pods.
@@ -23,6 +24,8 @@ impl Tally {
         for (what, count) in &record.counts {
             *self.0.entry((*what).to_owned()).or_default() += count;
         }
+        *self.0.entry("requests made again".to_owned()).or_default() +=
+            usize::from(requests::asked_again(&record).is_some());
         let announced = driver.world.events.all();
         let ids: std::collections::BTreeSet<&str> =
             announced.iter().map(|event| event.detail.as_str()).collect();
@@ -65,6 +68,16 @@ impl Tally {
             _ => "an object",
         };
         count(format!("of {reads}: {}", run.state));
+        let asking = run.pipeline.stages.iter().filter(|stage| matches!(stage.process, Process::Http(_)));
+        for stage in asking {
+            count(format!("asking: {}", run.state));
+            if stage.order == Order::Sequential {
+                count(format!("asking in order: {}", run.state));
+            }
+            if stage.rate.is_some() {
+                count(format!("asking at a rate: {}", run.state));
+            }
+        }
         let later = &run.pipeline.stages[1..];
         if later.is_empty() {
             return;
@@ -132,6 +145,15 @@ impl Tally {
             "stage n_to_n: succeeded",
             "stage all: succeeded",
             "later on clusters: succeeded",
+            "requests",
+            "requests made again",
+            "rates changed",
+            "asking: succeeded",
+            "asking: succeeded_partial",
+            "asking: failed",
+            "asking in order: succeeded",
+            "asking in order: failed",
+            "asking at a rate: succeeded",
         ] {
             assert!(self.0.contains_key(ending), "no run ended as {ending:?}: {self:?}");
         }

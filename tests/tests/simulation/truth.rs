@@ -6,15 +6,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fanfold_domain::{
     ByteRange, Chunk, ChunkIndex, ObjectName, Plan, Run, Sums,
-    pipeline::{Format, MergeHeader, Process, Stage},
+    pipeline::{Format, MergeHeader, Order, Process, Stage},
 };
 use fanfold_engine::{
     bad::{BadRecord, Place},
     chunk::{Attempt, Input},
+    processor::Outside,
 };
 use fanfold_ports::{
     Objects, PortError, Tables,
-    memory::{MemoryClock, MemoryObjects, MemoryTables},
+    memory::{MemoryClock, MemoryObjects, MemoryPacer, MemoryTables, MemoryWeb, Reply},
     objects::{
         ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
         UploadedPart, Written,
@@ -23,7 +24,10 @@ use fanfold_ports::{
 };
 use futures::{StreamExt, stream};
 
-use crate::scenario::{TABLE, WORK};
+use crate::{
+    scenario::{TABLE, WORK},
+    third_party,
+};
 
 /// What a sequential pass gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,12 +108,21 @@ pub(crate) fn is_copy(run: &Run) -> bool {
 }
 
 /// What a stage behind the first makes of the parts that one of its chunks reads: one pass over their lines, as a
-/// pipeline of nothing else would do it.
-pub(crate) async fn pass_parts(run: &Run, place: usize, chunk: u32, parts: Bytes) -> Truth {
-    let stage = &run.pipeline.stages[place];
+/// pipeline of nothing else would do it that has been answered this line before.
+pub(crate) async fn pass_parts(
+    run: &Run,
+    place: usize,
+    chunk: u32,
+    parts: Bytes,
+    before: Option<String>,
+) -> Truth {
+    let mut stage = Stage { upstream: None, ..run.pipeline.stages[place].clone() };
+    if let (Process::Http(http), Some(before)) = (&mut stage.process, before) {
+        http.first = before;
+    }
     let name = stage.name.clone();
     let mut alone = run.clone();
-    alone.pipeline.stages = vec![Stage { upstream: None, ..stage.clone() }];
+    alone.pipeline.stages = vec![stage];
     alone.pipeline.source.format = Format::Lines;
     alone.list = None;
     let plan = alone.plan.as_mut().expect("it is planned");
@@ -126,6 +139,9 @@ pub(crate) async fn pass_parts(run: &Run, place: usize, chunk: u32, parts: Bytes
 pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
     let mut run = run.clone();
     run.pipeline.on_error.max_bad_records = u64::MAX;
+    // What follows what, and when, is nothing to one pass.
+    let stage = &mut run.pipeline.stages[0];
+    (stage.order, stage.rate) = (Order::Parallel, None);
     let plan = run.plan.clone().expect("it is planned");
     let objects = Alone {
         source: run.input().object.clone(),
@@ -147,7 +163,7 @@ pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
         name: "alone",
         inherited: &BTreeMap::new(),
         tables: Some(&tables),
-        outside: None,
+        outside: Some(&outside()),
     };
     let sums = attempt.run().await.expect("nothing fails");
     let keys = run.keys(&run.first_stage().name);
@@ -158,6 +174,16 @@ pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
         sums,
         rows: rows.rows(TABLE),
     }
+}
+
+/// The third party, without its troubles.
+fn outside() -> Outside {
+    let clock = MemoryClock::seeded(0);
+    let web = MemoryWeb::new(clock.clone(), |request, _| {
+        let (status, body) = third_party::answer(request);
+        Reply::Answer { status, body, retry_after: None, after_ms: 0 }
+    });
+    Outside { web: Arc::new(web), pacer: Arc::new(MemoryPacer::default()), clock: Arc::new(clock) }
 }
 
 /// A store of one source, whatever it is pinned to, and of what is written beside it.

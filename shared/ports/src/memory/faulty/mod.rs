@@ -11,6 +11,7 @@ mod queues;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod web;
 
 use std::{fmt::Display, future::Future, sync::Arc};
 

@@ -212,6 +212,7 @@ impl Splitter {
             sums: None,
             reason,
             scheduled_at,
+            finished_stages: Vec::new(),
             unannounced: Vec::new(),
             cleaning: Cleaning::NotBegun,
             created_at: now,

@@ -116,6 +116,7 @@ pub(crate) fn new_run(pipeline: Pipeline, source: SourcePin, output: &Path, erro
         sums: None,
         reason: None,
         scheduled_at: None,
+        finished_stages: Vec::new(),
         unannounced: Vec::new(),
         cleaning: fanfold_domain::Cleaning::NotBegun,
         created_at: Timestamp(0),

@@ -253,6 +253,7 @@ mod tests {
             sums: None,
             reason: None,
             scheduled_at: None,
+            finished_stages: Vec::new(),
             unannounced: Vec::new(),
             cleaning: fanfold_domain::Cleaning::NotBegun,
             created_at: Timestamp(1_000),

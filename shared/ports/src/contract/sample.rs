@@ -61,6 +61,7 @@ pub fn sample_run(key: &str, created_at: Timestamp) -> Run {
         sums: None,
         reason: None,
         scheduled_at: None,
+        finished_stages: Vec::new(),
         unannounced: Vec::new(),
         cleaning: Cleaning::NotBegun,
         created_at,

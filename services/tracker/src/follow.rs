@@ -77,9 +77,8 @@ impl Tracker {
             let mut groups: BTreeMap<GroupIndex, Vec<Received>> = BTreeMap::new();
             for input in &failed {
                 let chunk = upstream.reader_of(*input);
-                let reason = format!("chunk {input} of stage {name}, which it reads, failed");
                 let StageId { run, stage, generation } = stage.clone();
-                let end = ChunkEnd::Failed(Failure::of_chunk(reason));
+                let end = ChunkEnd::Failed(Failure::inherited(name, *input));
                 let completion = Completion { run, stage, generation, chunk, end };
                 groups.entry(grouping.group_of(chunk)).or_default().push((0, completion));
             }

@@ -13,7 +13,7 @@ use fanfold_engine::{
     plan::{PlanError, scan_chunk},
     processor::{Inherited, Outside},
 };
-use fanfold_lifecycle::{LifecycleError, RunCache};
+use fanfold_lifecycle::{LifecycleError, RunCache, failed_input};
 use fanfold_ports::{
     PortError, Ports, Queue, Web,
     objects::{Pin, ReadError, UploadError},
@@ -138,9 +138,8 @@ impl Worker {
                 WorkerError::Manifest(ReadError::Missing(name))
                 | WorkerError::Part(UploadError::Read(ReadError::Missing(name))),
             ) => {
-                let reason =
-                    format!("{name} does not exist: the work bucket must keep it until the run ends");
-                return Ok(Tried::Ended(self.part_or(&run, message, Failure::of_chunk(reason)).await?));
+                let failure = self.why_missing(&run, &stage, message.chunk, &name).await?;
+                return Ok(Tried::Ended(self.part_or(&run, message, failure).await?));
             }
             Err(error) => return Err(error),
         };
@@ -174,6 +173,21 @@ impl Worker {
             return Ok(Input::of_parts(objects, run, &self.work_bucket, stage, message.chunk).await?);
         }
         Ok(Input::of_first(run, &self.chunk(message).await?))
+    }
+
+    /// Why there is nothing to be read: what should have made it failed, or it was made and is lost.
+    async fn why_missing(
+        &self,
+        run: &Run,
+        stage: &Stage,
+        chunk: ChunkIndex,
+        name: &ObjectName,
+    ) -> Result<Failure, WorkerError> {
+        if let Some((before, input)) = failed_input(&*self.ports.ledger, run, stage, chunk).await? {
+            return Ok(Failure::inherited(before, input));
+        }
+        let reason = format!("{name} does not exist: the work bucket must keep it until the run ends");
+        Ok(Failure::of_chunk(reason))
     }
 
     /// Does a chunk of the scan, or finds it done.

@@ -134,6 +134,11 @@ impl Failure {
     pub fn of_chunk(reason: impl Into<String>) -> Self {
         Self { reason: truncate(reason.into()), record: None, offset: None, bad_records: None }
     }
+
+    /// The failure of a chunk that reads one which failed.
+    pub fn inherited(stage: &str, input: ChunkIndex) -> Self {
+        Self::of_chunk(format!("chunk {input} of stage {stage}, which it reads, failed"))
+    }
 }
 
 /// Reasons are cut at this many bytes: they are kept in the ledger and shown to a person.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use fanfold_domain::{
     ChunkIndex, Generation, GroupCount, GroupIndex, Grouping, RootCount, Run, RunId, RunState, Sums,
     message::{Intake, encode},
-    pipeline::{Depends, FanOut, RunOn},
+    pipeline::{Depends, FanOut, RunOn, Stage},
 };
 use fanfold_ports::{Ledger, PortError, Ports, Queue, ledger::StageId, queues::Outgoing};
 
@@ -99,6 +99,28 @@ pub async fn sendable(
         }
     }
     Ok(sendable)
+}
+
+/// The first of the chunks that a chunk of `stage` reads which has failed, with its stage: a chunk may be sent before
+/// that is passed on to it, and who starts a Map names all chunks.
+///
+/// # Errors
+/// Counters could not be read.
+pub async fn failed_input<'a>(
+    ledger: &dyn Ledger,
+    run: &'a Run,
+    stage: &Stage,
+    chunk: ChunkIndex,
+) -> Result<Option<(&'a str, ChunkIndex)>, PortError> {
+    let Some(upstream) = stage.upstream else { return Ok(None) };
+    let Some(grouping) = run.grouping_at(upstream.stage) else { return Ok(None) };
+    let mut counts = Counts::new(ledger, run, upstream.stage, grouping);
+    for input in upstream.inputs_of(chunk, grouping.chunks).map(ChunkIndex) {
+        if counts.of(input).await?.failed.contains(&input) {
+            return Ok(Some((&run.pipeline.stages[upstream.stage].name, input)));
+        }
+    }
+    Ok(None)
 }
 
 /// The chunks with which the stage at this place begins, once all of the stage before has ended: those of its first

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use fanfold_domain::{
     Chunk, ETag, Epoch, Generation, GroupCount, GroupIndex, Mark, ObjectName, Origin, Plan, RootCount, Run,
     RunId, RunState, SourcePin, Sums, Timestamp,
-    pipeline::{Pipeline, Split},
+    pipeline::{Format, Pipeline, Split},
 };
 use fanfold_engine::{
     chunk::{Attempt, ChunkError, Input},
     fold::Fold,
-    plan::{PlanError, Planned, plan},
+    plan::{PlanError, Planned, plan, plan_ids},
     processor::{Inherited, Outside},
     publish::{ListUpload, assemble, list_metadata, metadata, write_bad_records},
 };
@@ -81,7 +81,10 @@ impl World {
 
     pub(crate) async fn plan(&mut self, split: Split) -> Result<Planned, PlanError> {
         self.run.pipeline.split = split;
-        let mut planned = plan(self.objects.clone(), &self.run.pipeline, &self.run.source).await?;
+        let mut planned = match self.run.pipeline.source.format {
+            Format::Ids(range) => plan_ids(range.of(&self.run.id), split)?,
+            _ => plan(self.objects.clone(), &self.run.pipeline, &self.run.source).await?,
+        };
         if let Some(group_chunks) = self.group_chunks {
             planned.plan.grouping.group_chunks = group_chunks;
         }
@@ -195,6 +198,7 @@ fn run(pipeline: Pipeline, source: SourcePin) -> Run {
         sums: None,
         reason: None,
         scheduled_at: None,
+        finished_stages: Vec::new(),
         unannounced: Vec::new(),
         cleaning: fanfold_domain::Cleaning::NotBegun,
         created_at: Timestamp(0),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use fanfold_domain::{
     ChunkIndex, GroupCount, GroupIndex, Grouping, LaunchIndex, PLAN, Run, RunState, SCAN, Sums,
-    launch::Launching,
+    launch::{Launching, StageName},
     message::{ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, Intake, LaunchMessage, encode},
     pipeline::{Depends, RunOn},
 };
@@ -178,17 +178,9 @@ impl Tracker {
             let ended = grouping.chunks_of(group);
             let mut messages = Vec::new();
             for launch in launches_over(launching, &ended) {
-                let chunks = launching.chunks_of(launch);
-                if self.all_ended(&before, grouping, &chunks).await? {
-                    messages.push(Outgoing::now(encode(&LaunchMessage {
-                        run: run.id.clone(),
-                        stage: stage.name.clone(),
-                        generation: run.generation,
-                        launch,
-                        launch_generation: 0,
-                        chunks,
-                        waited: 0,
-                    })));
+                let message = LaunchMessage::first(&StageName::of(run, &stage.name), launching, launch);
+                if self.all_ended(&before, grouping, &message.chunks).await? {
+                    messages.push(Outgoing::now(encode(&message)));
                 }
             }
             if !messages.is_empty() {

@@ -247,6 +247,48 @@ pub struct ForbiddenTransition {
 }
 
 impl Run {
+    /// A run in `planning` of which nothing is known yet but what it is of and where its results go, of the stack's own
+    /// pipeline, begun by nothing in particular.
+    pub fn new(
+        id: RunId,
+        pipeline: Pipeline,
+        source: SourcePin,
+        output: ObjectName,
+        errors: ObjectName,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            revision: 0,
+            pipeline_version: 0,
+            source,
+            sequencer: None,
+            output,
+            errors,
+            state: RunState::Planning,
+            generation: Generation(0),
+            epoch: Epoch(0),
+            scan: None,
+            list: None,
+            plan: None,
+            former: None,
+            uploads: Vec::new(),
+            list_uploads: Vec::new(),
+            is_fenced: false,
+            settling: None,
+            sums: None,
+            reason: None,
+            scheduled_at: None,
+            finished_stages: Vec::new(),
+            unannounced: Vec::new(),
+            cleaning: Cleaning::NotBegun,
+            created_at: now,
+            updated_at: now,
+            deadline_at: now.plus_ms(pipeline.deadline_ms),
+            pipeline,
+        }
+    }
+
     /// The run in another state, with what is to be announced of that, to be saved on the condition that it has not
     /// changed meanwhile.
     ///

@@ -119,17 +119,19 @@ impl Launcher {
         let kept = self.kube.fleet.launch(&id, message.launch).await?;
         let is_double = kept.as_ref().is_some_and(|kept| has_waited_since(kept, waited, now));
         let task = Task { run: &run, stage, eks, id, launching, waited, is_double };
-        let launch = match kept {
+        // Of a later stage some may have failed before it began, with what they read.
+        let may_have_ended = kept.is_some() || stage.upstream.is_some();
+        let mut launch = match kept {
             // A message of a launch that has gone on, or is on its cluster and the sweeper's.
             Some(launch) if launch.generation > message.launch_generation || launch.is_created => {
                 return Ok(());
             }
-            Some(launch) => {
-                let left = unmarked(&*self.ports.ledger, &task.id, grouping, &launch.chunks).await?;
-                Launch { chunks: left, ..launch }
-            }
+            Some(launch) => launch,
             None => Launch::new(message.launch, message.chunks, now),
         };
+        if may_have_ended {
+            launch.chunks = unmarked(&*self.ports.ledger, &task.id, grouping, &launch.chunks).await?;
+        }
         if launch.chunks.is_empty() {
             return Ok(());
         }

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use fanfold_domain::{
-    ByteRange, ChunkIndex, Generation, Grouping, Launch, LaunchIndex, LineEnd, Outage, Plan, Run, RunState,
+    ByteRange, ChunkIndex, Generation, GroupIndex, Grouping, Launch, LaunchIndex, LineEnd, Mark, Outage,
+    Plan, Run, RunState,
     cluster::Cluster,
     launch::{Launching, StageName},
     message::{ChunkEnd, Completion, LaunchMessage, decode, encode},
@@ -111,6 +112,24 @@ async fn a_launch_becomes_one_job_however_often_it_is_delivered() {
     let launch = stack.launch(2).await;
     assert!(launch.is_created && launch.note.is_none());
     assert_eq!(jobs[0].state.name, launch.job_name(&StageName::of(&stack.run, &stack.run.last_stage().name)));
+}
+
+/// Those that read a chunk which failed have failed with it before their launch is begun.
+#[tokio::test(start_paused = true)]
+async fn a_launch_of_a_later_stage_leaves_out_what_failed_before_it_began() {
+    let stack = Stack::with(&[("one", 1)]).await;
+    let mut run = stack.run.clone();
+    run.pipeline =
+        Pipeline::parse(&PIPELINE.replace("[{name", "[{name: before, process: copy}, {name")).unwrap();
+    stack.world.ledger.save_run(&run).await.unwrap();
+    let marks: Vec<_> = [4, 6, 7].map(|chunk| (ChunkIndex(chunk), Mark::Failed)).into();
+    stack.world.ledger.mark(&StageId::last_of(&run), GroupIndex(0), &marks).await.unwrap();
+    stack.handle(1).await;
+    assert_eq!(stack.jobs("one")[0].state.annotations[CHUNKS], "5");
+    let marks: Vec<_> = [8, 9, 10, 11].map(|chunk| (ChunkIndex(chunk), Mark::Failed)).into();
+    stack.world.ledger.mark(&StageId::last_of(&run), GroupIndex(1), &marks).await.unwrap();
+    stack.handle(2).await;
+    assert_eq!(stack.jobs("one").len(), 1, "nothing is left to be launched");
 }
 
 #[tokio::test(start_paused = true)]

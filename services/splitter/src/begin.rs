@@ -1,10 +1,9 @@
 //! The beginning of a run: which pipeline, which identity, which source, whose output.
 
 use fanfold_domain::{
-    Cleaning, ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, Sequencer, SourcePin, Stamp,
-    TickTime,
+    ETag, ObjectName, Origin, Run, RunId, RunState, Sequencer, SourcePin, Stamp, TickTime,
     message::{Submission, Tick, Upload, truncate},
-    pipeline::{Format, Pipeline, select},
+    pipeline::{Format, KeyTooLong, Pipeline, select},
 };
 use fanfold_lifecycle::{LifecycleError, change, supersede, try_to_announce};
 use fanfold_ports::{
@@ -182,50 +181,7 @@ impl Splitter {
         source: SourcePin,
         begun: Begun,
     ) -> Result<Run, SplitterError> {
-        let Begun { sequencer, scheduled_at, wrong } = begun;
-        let KeptPipeline { version, pipeline } = chosen;
-        let bucket = pipeline.merge.bucket.as_deref().unwrap_or(&self.output_bucket);
-        let key = output_stem(&pipeline, &source);
-        let names =
-            pipeline.output_key(key, &id).and_then(|output| Ok((output, pipeline.errors_key(key, &id)?)));
-        let (names, reason) = match names {
-            Ok(names) => (names, wrong),
-            Err(too_long) => ((String::new(), String::new()), Some(too_long.to_string())),
-        };
-        let reason = reason.map(truncate);
-        let now = self.ports.clock.now();
-        let mut run = Run {
-            revision: 0,
-            output: ObjectName::new(bucket, names.0),
-            errors: ObjectName::new(bucket, names.1),
-            state: RunState::Planning,
-            generation: Generation(0),
-            epoch: Epoch(0),
-            scan: None,
-            list: None,
-            plan: None,
-            former: None,
-            uploads: Vec::new(),
-            list_uploads: Vec::new(),
-            is_fenced: false,
-            settling: None,
-            sums: None,
-            reason,
-            scheduled_at,
-            unannounced: Vec::new(),
-            cleaning: Cleaning::NotBegun,
-            created_at: now,
-            updated_at: now,
-            deadline_at: now.plus_ms(pipeline.deadline_ms),
-            id,
-            pipeline,
-            pipeline_version: version,
-            source,
-            sequencer,
-        };
-        if run.reason.is_some() {
-            run = run.advanced(RunState::Failed, now).map_err(LifecycleError::from)?;
-        }
+        let run = self.new_run(id, chosen, source, begun)?;
         let run = match self.ports.ledger.create_run(&run).await? {
             Created::Now => {
                 tracing::info!(run_id = %run.id, source = %run.source.object, state = %run.state, "run created");
@@ -237,6 +193,33 @@ impl Splitter {
             try_to_announce(&self.ports, &run).await;
         }
         Ok(run)
+    }
+
+    /// The run as it is created: in `planning`, or failed for what is wrong from the first.
+    fn new_run(
+        &self,
+        id: RunId,
+        chosen: KeptPipeline,
+        source: SourcePin,
+        begun: Begun,
+    ) -> Result<Run, LifecycleError> {
+        let Begun { sequencer, scheduled_at, wrong } = begun;
+        let KeptPipeline { version: pipeline_version, pipeline } = chosen;
+        let bucket = pipeline.merge.bucket.as_deref().unwrap_or(&self.output_bucket);
+        let ([output, errors], reason) = match result_keys(&pipeline, &source, &id) {
+            Ok(keys) => (keys, wrong),
+            Err(too_long) => (Default::default(), Some(too_long.to_string())),
+        };
+        let [output, errors] = [output, errors].map(|key| ObjectName::new(bucket, key));
+        let now = self.ports.clock.now();
+        let run = Run {
+            pipeline_version,
+            sequencer,
+            scheduled_at,
+            reason: reason.map(truncate),
+            ..Run::new(id, pipeline, source, output, errors, now)
+        };
+        if run.reason.is_some() { Ok(run.advanced(RunState::Failed, now)?) } else { Ok(run) }
     }
 
     /// Makes the run the owner of its output. `None` if a run of a newer upload is: then this one is
@@ -290,6 +273,12 @@ fn output_stem<'a>(pipeline: &'a Pipeline, source: &'a SourcePin) -> &'a str {
         (Format::Objects, prefix) => prefix,
         _ => &source.object.key,
     }
+}
+
+/// The keys of a run's output and of its list of bad records.
+fn result_keys(pipeline: &Pipeline, source: &SourcePin, run: &RunId) -> Result<[String; 2], KeyTooLong> {
+    let stem = output_stem(pipeline, source);
+    Ok([pipeline.output_key(stem, run)?, pipeline.errors_key(stem, run)?])
 }
 
 fn unpinned(object: ObjectName) -> SourcePin {

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use fanfold_domain::{
     Chunk, ChunkIndex, LaunchIndex, ObjectName, PLAN, Plan, Run, RunState, SCAN, Scan, key,
-    launch::{Launching, TooManyLaunches},
+    launch::{Launching, StageName, TooManyLaunches},
     manifest,
-    message::{ChunkMessage, encode},
+    message::{ChunkMessage, LaunchMessage, encode},
     pipeline::{self, RunOn, Stage},
 };
 use fanfold_engine::plan::Planned;
@@ -16,10 +16,7 @@ use fanfold_ports::{
     queues::Outgoing,
 };
 
-use crate::{
-    Splitter, SplitterError,
-    map::{MapStart, launch_message},
-};
+use crate::{Splitter, SplitterError, map::MapStart};
 
 /// The fanning out of one planned run.
 pub(crate) struct FanOut<'a> {
@@ -123,7 +120,8 @@ impl FanOut<'_> {
 
     /// Sends all launches: how many pods run at once is their Jobs' matter.
     async fn send_launches(&self, stage: &Stage, launching: Launching) -> Result<(), SplitterError> {
-        let message = |launch| Outgoing::now(encode(&launch_message(self.run, stage, launching, launch)));
+        let name = StageName::of(self.run, &stage.name);
+        let message = |launch| Outgoing::now(encode(&LaunchMessage::first(&name, launching, launch)));
         let messages = (0..launching.launches()).map(LaunchIndex).map(message).collect();
         Ok(self.splitter.ports.queues.send(Queue::Launches, messages).await?)
     }

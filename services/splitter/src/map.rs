@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use fanfold_domain::{
     LaunchIndex, ObjectName, Run,
-    launch::{Launching, TooManyLaunches},
+    launch::{Launching, StageName, TooManyLaunches},
     map::{BatchLimits, BatchMessage, MapInput},
     message::{LaunchMessage, encode},
     pipeline::{RunOn, Stage},
@@ -60,8 +60,9 @@ impl MapStart<'_> {
             }
             RunOn::Eks(_) => {
                 let launching = Launching::of(chunks, stage.max_concurrency)?;
-                let launches = (0..launching.launches()).map(LaunchIndex);
-                Ok(launches.map(|launch| encode(&launch_message(run, stage, launching, launch))).collect())
+                let name = StageName::of(run, &stage.name);
+                let message = |launch| encode(&LaunchMessage::first(&name, launching, launch));
+                Ok((0..launching.launches()).map(LaunchIndex).map(message).collect())
             }
         }
     }
@@ -78,23 +79,5 @@ impl MapStart<'_> {
         }
         Err(PortError::new(Fault::Transient, "write batch list", name, "it is being written by another")
             .into())
-    }
-}
-
-/// The message of a launch of a stage, in its first generation.
-pub(crate) fn launch_message(
-    run: &Run,
-    stage: &Stage,
-    launching: Launching,
-    launch: LaunchIndex,
-) -> LaunchMessage {
-    LaunchMessage {
-        run: run.id.clone(),
-        stage: stage.name.clone(),
-        generation: run.generation,
-        launch,
-        launch_generation: 0,
-        chunks: launching.chunks_of(launch),
-        waited: 0,
     }
 }

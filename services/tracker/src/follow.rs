@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use fanfold_domain::{
     ChunkIndex, GroupCount, GroupIndex, Grouping, LaunchIndex, PLAN, Run, RunState, SCAN, Sums,
-    launch::Launching,
+    launch::{Launching, StageName},
     message::{ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, Intake, LaunchMessage, encode},
     pipeline::{Depends, RunOn},
 };
@@ -77,9 +77,8 @@ impl Tracker {
             let mut groups: BTreeMap<GroupIndex, Vec<Received>> = BTreeMap::new();
             for input in &failed {
                 let chunk = upstream.reader_of(*input);
-                let reason = format!("chunk {input} of stage {name}, which it reads, failed");
                 let StageId { run, stage, generation } = stage.clone();
-                let end = ChunkEnd::Failed(Failure::of_chunk(reason));
+                let end = ChunkEnd::Failed(Failure::inherited(name, *input));
                 let completion = Completion { run, stage, generation, chunk, end };
                 groups.entry(grouping.group_of(chunk)).or_default().push((0, completion));
             }
@@ -179,17 +178,9 @@ impl Tracker {
             let ended = grouping.chunks_of(group);
             let mut messages = Vec::new();
             for launch in launches_over(launching, &ended) {
-                let chunks = launching.chunks_of(launch);
-                if self.all_ended(&before, grouping, &chunks).await? {
-                    messages.push(Outgoing::now(encode(&LaunchMessage {
-                        run: run.id.clone(),
-                        stage: stage.name.clone(),
-                        generation: run.generation,
-                        launch,
-                        launch_generation: 0,
-                        chunks,
-                        waited: 0,
-                    })));
+                let message = LaunchMessage::first(&StageName::of(run, &stage.name), launching, launch);
+                if self.all_ended(&before, grouping, &message.chunks).await? {
+                    messages.push(Outgoing::now(encode(&message)));
                 }
             }
             if !messages.is_empty() {

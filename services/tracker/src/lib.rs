@@ -5,6 +5,8 @@
 //!
 //! Architecture invariant: the tracker reads no source and writes no object.
 
+mod count;
+mod dead;
 mod follow;
 mod handler;
 mod map;

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, future::ready};
 
 use fanfold_domain::{
     ChunkIndex, GroupIndex, Grouping, LaunchIndex, Run, RunState, Settling,
-    launch::Launching,
+    launch::{Launching, StageName},
     map::{ChildFailure, Item, MapEnd, MapMessage, is_to_blame},
     message::{ChunkMessage, LaunchMessage, encode},
     pipeline::RunOn,
@@ -135,17 +135,9 @@ impl Tracker {
             left
         };
         let launches = self.over_unended(stage, grouping, BTreeSet::new(), is_left).await?;
-        let message = |launch| LaunchMessage {
-            run: stage.run.clone(),
-            stage: stage.stage.clone(),
-            generation: stage.generation,
-            launch,
-            launch_generation: 0,
-            chunks: launching.chunks_of(launch),
-            waited: 0,
-        };
-        let messages = launches.into_iter().map(|launch| Outgoing::now(encode(&message(launch))));
-        Ok(self.ports.queues.send(Queue::Launches, messages.collect()).await?)
+        let name = StageName { run: &stage.run, stage: &stage.stage, generation: stage.generation };
+        let message = |launch| Outgoing::now(encode(&LaunchMessage::first(&name, launching, launch)));
+        Ok(self.ports.queues.send(Queue::Launches, launches.into_iter().map(message).collect()).await?)
     }
 
     /// The run, if its chunks are still worked on in this generation.

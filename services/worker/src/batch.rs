@@ -10,7 +10,7 @@ use fanfold_domain::{
 };
 use fanfold_ports::{Queue, queues::Outgoing};
 
-use crate::{Worker, WorkerError, handler::Tried, time::MARGIN_MS};
+use crate::{Worker, WorkerError, attempt::Tried, time::MARGIN_MS};
 
 /// The least that is left for an attempt for it to be made, in milliseconds.
 const LEAST_MS: u64 = 5_000;

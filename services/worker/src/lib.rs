@@ -6,6 +6,7 @@
 //!
 //! Architecture invariant: the worker marks nothing. It sends a completion, and may send it twice.
 
+mod attempt;
 mod batch;
 mod handler;
 pub mod pod;

@@ -11,7 +11,7 @@ use fanfold_domain::{
 };
 use tokio::time::timeout;
 
-use crate::{Worker, WorkerError, handler::Tried};
+use crate::{Worker, WorkerError, attempt::Tried};
 
 /// How long a chunk that is under way may go on once the pod is to stop; the Job's pods have ten seconds more.
 pub const STOPPING: Duration = Duration::from_secs(20);

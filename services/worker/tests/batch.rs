@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use fanfold_domain::{
-    ByteRange, Chunk, ChunkIndex, Grouping, LineEnd, ObjectName, Plan, Run, RunState, Timestamp, key,
-    manifest,
+    ByteRange, Chunk, ChunkIndex, GroupIndex, Grouping, LineEnd, Mark, ObjectName, Plan, Run, RunState, Sums,
+    Timestamp, key, manifest,
     map::{Batch, BatchMessage},
     message::{ChunkEnd, ChunkMessage, Completion, decode, encode},
     pipeline::Pipeline,
@@ -15,6 +15,7 @@ use fanfold_lifecycle::RunCache;
 use fanfold_ports::{
     Ledger, Objects, Ports, Queue,
     contract::sample_run,
+    ledger::StageId,
     memory::{Faults, Invocation, MEMORY_EPOCH, MemoryClock, MemoryWeb, MemoryWorld, Rates},
 };
 use fanfold_worker::Worker;
@@ -155,6 +156,36 @@ async fn a_batch_of_an_express_child_ends_before_its_child_does() {
     let worker = worker(world.calm_ports());
     worker.handle_batch(&encode(&short), Some(in_ms(&worker, 900_000))).await.unwrap();
     assert_eq!((ends(&world).len(), handed_on(&world).len()), (1, 3));
+}
+
+/// A Map is given all chunks of its stage, those that failed before it began as well.
+#[tokio::test]
+async fn a_chunk_that_failed_with_what_it_reads_fails_for_that_and_the_rest_of_its_batch_is_done() {
+    let (world, run) = world(Faults::none(), "process: copy}, {name: t, process: copy").await;
+    let keys = run.keys("s");
+    for done in [0, 2] {
+        world.objects.insert("work", keys.part(ChunkIndex(done)), "a\n");
+    }
+    let mark = |chunk, mark| (ChunkIndex(chunk), mark);
+    let done = |chunk| mark(chunk, Mark::Done(Sums::default()));
+    let marks = [done(0), mark(1, Mark::Failed), done(2), done(3)];
+    world.ledger.mark(&StageId::of(&run, "s"), GroupIndex(0), &marks).await.unwrap();
+    let whole = Batch { first: ChunkIndex(0), count: CHUNKS };
+    let batch = encode(&BatchMessage::new(&run, run.last_stage(), whole));
+    worker(world.calm_ports()).handle_batch(&batch, None).await.unwrap();
+    let told = ends(&world);
+    let [
+        (0, ChunkEnd::Done(_)),
+        (1, ChunkEnd::Failed(read)),
+        (2, ChunkEnd::Done(_)),
+        (3, ChunkEnd::Failed(lost)),
+    ] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(read.reason, "chunk 1 of stage s, which it reads, failed");
+    assert!(lost.reason.ends_with("the work bucket must keep it until the run ends"), "{}", lost.reason);
+    assert_eq!(handed_on(&world), []);
 }
 
 #[tokio::test]

@@ -20,6 +20,20 @@ const SCHEDULED_TIME: &str = "<aws.scheduler.scheduled-time>";
 const MAX_AGE_S: i32 = 86_400;
 const MAX_RETRIES: i32 = 185;
 
+/// Fills in a request to make a schedule or to change one: two types, which have these in common.
+macro_rules! filled {
+    ($request:expr, $self:ident, $pipeline:ident, $schedule:ident) => {
+        $request
+            .group_name(&$self.group.name)
+            .name($pipeline)
+            .schedule_expression($schedule.expression())
+            .schedule_expression_timezone($schedule.time_zone())
+            .flexible_time_window(to_the_minute())
+            .state(ScheduleState::Enabled)
+            .target($self.target($pipeline))
+    };
+}
+
 /// Where the schedules of a stack are, and what they may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleGroup {
@@ -63,16 +77,7 @@ impl EventBridgeSchedules {
 
     /// Changes a schedule; whether there was one.
     async fn update(&self, pipeline: &str, schedule: &Schedule) -> Result<bool, PortError> {
-        let update = self
-            .client
-            .update_schedule()
-            .group_name(&self.group.name)
-            .name(pipeline)
-            .schedule_expression(schedule.expression())
-            .schedule_expression_timezone(schedule.time_zone())
-            .flexible_time_window(to_the_minute())
-            .state(ScheduleState::Enabled)
-            .target(self.target(pipeline));
+        let update = filled!(self.client.update_schedule(), self, pipeline, schedule);
         match update.send().await {
             Ok(_) => Ok(true),
             Err(error) if error.code() == Some(MISSING) => Ok(false),
@@ -82,16 +87,7 @@ impl EventBridgeSchedules {
 
     /// Makes a schedule; whether there was none.
     async fn create(&self, pipeline: &str, schedule: &Schedule) -> Result<bool, PortError> {
-        let create = self
-            .client
-            .create_schedule()
-            .group_name(&self.group.name)
-            .name(pipeline)
-            .schedule_expression(schedule.expression())
-            .schedule_expression_timezone(schedule.time_zone())
-            .flexible_time_window(to_the_minute())
-            .state(ScheduleState::Enabled)
-            .target(self.target(pipeline));
+        let create = filled!(self.client.create_schedule(), self, pipeline, schedule);
         match create.send().await {
             Ok(_) => Ok(true),
             Err(error) if error.code() == Some("ConflictException") => Ok(false),

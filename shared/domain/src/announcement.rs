@@ -17,7 +17,7 @@ pub const SOURCE: &str = "fanfold";
 pub enum Milestone {
     /// Its chunks are known and its first ones sent.
     Started,
-    /// All chunks of a stage have ended, and their number is within what is tolerated.
+    /// All chunks of a stage have ended, and no more of them failed than is tolerated.
     StageFinished,
     /// It ended, and the output is published, whole.
     Succeeded,
@@ -68,12 +68,11 @@ impl Milestone {
         }
     }
 
-    /// What a run passes that comes into this state.
+    /// What a run passes that comes into this state; the ends of its stages are noted each for itself.
     pub fn of(state: RunState) -> Option<Self> {
         match state {
-            RunState::Planning => None,
+            RunState::Planning | RunState::Completing => None,
             RunState::Running => Some(Self::Started),
-            RunState::Completing => Some(Self::StageFinished),
             RunState::Succeeded => Some(Self::Succeeded),
             RunState::SucceededPartial => Some(Self::SucceededPartial),
             RunState::Failed => Some(Self::Failed),
@@ -127,6 +126,7 @@ struct Detail<'a> {
     source: &'a SourcePin,
     output: &'a ObjectName,
     errors: &'a ObjectName,
+    /// Of the stage that finished, or else of the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     chunks: Option<u32>,
     /// Final sums; only of a run that came as far as having them.
@@ -143,12 +143,11 @@ impl Announcement {
     /// The announcement of a run that comes into a state now.
     pub(crate) fn of(run: &Run, state: RunState, now: Timestamp) -> Option<Self> {
         let milestone = Milestone::of(state)?;
-        let stage = (milestone == Milestone::StageFinished).then(|| run.last_stage().name.clone());
-        Some(Self { milestone, stage, state, generation: run.generation, passed_at: now })
+        Some(Self { milestone, stage: None, state, generation: run.generation, passed_at: now })
     }
 
-    /// The announcement that a stage finished whose end draws no arrow: one that is not the last.
-    pub fn of_stage(run: &Run, stage: &str, now: Timestamp) -> Self {
+    /// The announcement that a stage of a run finished.
+    pub(crate) fn of_stage(run: &Run, stage: &str, now: Timestamp) -> Self {
         let milestone = Milestone::StageFinished;
         let stage = Some(stage.to_owned());
         Self { milestone, stage, state: run.state, generation: run.generation, passed_at: now }
@@ -166,6 +165,7 @@ impl Announcement {
     /// Never: an event has only JSON's types.
     pub fn event(&self, run: &Run) -> Event {
         let has_ended = self.state.has_ended();
+        let stage = self.stage.as_ref().unwrap_or(&run.first_stage().name);
         let detail = Detail {
             v: VERSION,
             id: self.id(run),
@@ -179,7 +179,7 @@ impl Announcement {
             source: &run.source,
             output: &run.output,
             errors: &run.errors,
-            chunks: run.plan.as_ref().map(|plan| plan.grouping.chunks),
+            chunks: run.grouping_of(stage).map(|grouping| grouping.chunks),
             sums: run.sums.filter(|_| has_ended),
             reason: run.reason.as_deref().filter(|_| has_ended),
             passed_at: self.passed_at,

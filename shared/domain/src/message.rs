@@ -6,6 +6,7 @@ use thiserror::Error;
 use crate::{
     ChunkIndex, ChunkSet, ETag, Generation, GroupIndex, LaunchIndex, ObjectName, Run, RunId, Sequencer, Sums,
     TickTime,
+    launch::{Launching, StageName},
 };
 
 /// The version that every message carries. A consumer fails a message of another version (it is delivered
@@ -134,6 +135,11 @@ impl Failure {
     pub fn of_chunk(reason: impl Into<String>) -> Self {
         Self { reason: truncate(reason.into()), record: None, offset: None, bad_records: None }
     }
+
+    /// The failure of a chunk that reads one which failed.
+    pub fn inherited(stage: &str, input: ChunkIndex) -> Self {
+        Self::of_chunk(format!("chunk {input} of stage {stage}, which it reads, failed"))
+    }
 }
 
 /// Reasons are cut at this many bytes: they are kept in the ledger and shown to a person.
@@ -205,6 +211,21 @@ pub struct LaunchMessage {
     /// How often no cluster could take it: 0 at first.
     #[serde(default)]
     pub waited: u32,
+}
+
+impl LaunchMessage {
+    /// The message that first sends a launch of a stage.
+    pub fn first(stage: &StageName<'_>, launching: Launching, launch: LaunchIndex) -> Self {
+        Self {
+            run: stage.run.clone(),
+            stage: stage.stage.to_owned(),
+            generation: stage.generation,
+            launch,
+            launch_generation: 0,
+            chunks: launching.chunks_of(launch),
+            waited: 0,
+        }
+    }
 }
 
 /// What reaches the splitter, in the queue `intake`, once it is read from its event.

@@ -189,6 +189,9 @@ pub struct Run {
     /// The tick that began it, where its pipeline's schedule did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_at: Option<TickTime>,
+    /// Stages whose end was noted, in order: each is announced once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub finished_stages: Vec<String>,
     /// Milestones that it passed and that are not known to be announced, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unannounced: Vec<Announcement>,
@@ -244,6 +247,48 @@ pub struct ForbiddenTransition {
 }
 
 impl Run {
+    /// A run in `planning` of which nothing is known yet but what it is of and where its results go, of the stack's own
+    /// pipeline, begun by nothing in particular.
+    pub fn new(
+        id: RunId,
+        pipeline: Pipeline,
+        source: SourcePin,
+        output: ObjectName,
+        errors: ObjectName,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            revision: 0,
+            pipeline_version: 0,
+            source,
+            sequencer: None,
+            output,
+            errors,
+            state: RunState::Planning,
+            generation: Generation(0),
+            epoch: Epoch(0),
+            scan: None,
+            list: None,
+            plan: None,
+            former: None,
+            uploads: Vec::new(),
+            list_uploads: Vec::new(),
+            is_fenced: false,
+            settling: None,
+            sums: None,
+            reason: None,
+            scheduled_at: None,
+            finished_stages: Vec::new(),
+            unannounced: Vec::new(),
+            cleaning: Cleaning::NotBegun,
+            created_at: now,
+            updated_at: now,
+            deadline_at: now.plus_ms(pipeline.deadline_ms),
+            pipeline,
+        }
+    }
+
     /// The run in another state, with what is to be announced of that, to be saved on the condition that it has not
     /// changed meanwhile.
     ///
@@ -254,8 +299,24 @@ impl Run {
             return Err(ForbiddenTransition { run: self.id.clone(), from: self.state, to });
         }
         let mut run = Self { state: to, updated_at: now, ..self.clone() };
+        if to == RunState::Completing {
+            // All of them have ended by then, and whoever was to note one may have died before it did.
+            for stage in &self.pipeline.stages {
+                run.note_stage_end(&stage.name, now);
+            }
+        }
         run.unannounced.extend(Announcement::of(self, to, now));
         Ok(run)
+    }
+
+    /// Notes that a stage ended, which is to be announced. Returns whether that was not noted before.
+    pub fn note_stage_end(&mut self, stage: &str, now: Timestamp) -> bool {
+        if self.finished_stages.iter().any(|noted| noted == stage) {
+            return false;
+        }
+        self.finished_stages.push(stage.to_owned());
+        self.unannounced.push(Announcement::of_stage(self, stage, now));
+        true
     }
 
     /// Whether its pipeline wants its work objects removed, and they were not yet.

@@ -4,7 +4,7 @@
 //! has it: a crash between the two tells it twice, never not at all. A bus that does not answer holds up no run: what is
 //! left in the item is the sweeper's.
 
-use fanfold_domain::Run;
+use fanfold_domain::{Announcement, Run};
 use fanfold_ports::{Ports, ledger::Saved};
 
 use crate::{LifecycleError, change};
@@ -15,26 +15,45 @@ use crate::{LifecycleError, change};
 /// # Errors
 /// The bus or the ledger failed; some may be on the bus, and all of it is to be announced again.
 pub async fn announce(ports: &Ports, run: &Run) -> Result<(), LifecycleError> {
-    if run.unannounced.is_empty() {
+    announce_these(ports, run, &run.unannounced).await
+}
+
+async fn announce_these(ports: &Ports, run: &Run, these: &[Announcement]) -> Result<(), LifecycleError> {
+    if these.is_empty() {
         return Ok(());
     }
-    let events: Vec<_> = run.unannounced.iter().map(|announcement| announcement.event(run)).collect();
+    let events: Vec<_> = these.iter().map(|announcement| announcement.event(run)).collect();
     ports.events.put(&events).await?;
-    if ports.ledger.save_run(&Run { unannounced: Vec::new(), ..run.clone() }).await? == Saved::Now {
+    let without = |run: &Run| {
+        let mut left = run.clone();
+        left.unannounced.retain(|announcement| !these.contains(announcement));
+        left
+    };
+    if ports.ledger.save_run(&without(run)).await? == Saved::Now {
         return Ok(());
     }
     change(&*ports.ledger, &run.id, |now| {
-        let mut left = now.clone();
-        left.unannounced.retain(|announcement| !run.unannounced.contains(announcement));
+        let left = without(now);
         Ok((left.unannounced.len() < now.unannounced.len()).then_some(left))
     })
     .await?;
     Ok(())
 }
 
-/// Announces what follows from an arrow that was just drawn, if the bus takes it: nothing else waits for that.
+/// Announces what follows from an arrow that was just drawn, if the bus takes it: nothing else waits for that. What was
+/// there before is for whoever noted it, who may be announcing it at this moment.
 pub async fn try_to_announce(ports: &Ports, run: &Run) {
-    if let Err(error) = announce(ports, run).await {
+    try_to_announce_where(ports, run, |announcement| announcement.state == run.state).await;
+}
+
+/// Announces that a stage ended, which was just noted, if the bus takes it.
+pub(crate) async fn try_to_announce_end(ports: &Ports, run: &Run, stage: &str) {
+    try_to_announce_where(ports, run, |announcement| announcement.stage.as_deref() == Some(stage)).await;
+}
+
+async fn try_to_announce_where(ports: &Ports, run: &Run, is_own: impl Fn(&Announcement) -> bool) {
+    let own: Vec<Announcement> = run.unannounced.iter().filter(|one| is_own(one)).cloned().collect();
+    if let Err(error) = announce_these(ports, run, &own).await {
         tracing::warn!(run_id = %run.id, state = %run.state, %error, "not announced yet");
     }
 }

@@ -28,7 +28,7 @@ pub use completing::{give_up, succeed};
 pub use ending::{fail, source_changed, supersede};
 pub use fence::fence_formers;
 pub use marked::unmarked;
-pub use stages::{finish_if_full, first_window, follow_root, sendable, window};
+pub use stages::{failed_input, finish_if_full, first_window, follow_root, sendable, window};
 
 /// Why an arrow was not drawn.
 #[derive(Debug, Error)]

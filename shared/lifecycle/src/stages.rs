@@ -7,18 +7,18 @@
 use std::collections::BTreeMap;
 
 use fanfold_domain::{
-    Announcement, ChunkIndex, Generation, GroupCount, GroupIndex, Grouping, RootCount, Run, RunId, RunState,
-    Sums,
+    ChunkIndex, Generation, GroupCount, GroupIndex, Grouping, RootCount, Run, RunId, RunState, Sums,
     message::{Intake, encode},
-    pipeline::{Depends, FanOut, RunOn},
+    pipeline::{Depends, FanOut, RunOn, Stage},
 };
 use fanfold_ports::{Ledger, PortError, Ports, Queue, ledger::StageId, queues::Outgoing};
 
 use crate::{
     LifecycleError,
-    announce::try_to_announce,
+    announce::try_to_announce_end,
     change,
     completing::{finish, send_assembly},
+    ending::fail,
     read,
 };
 
@@ -101,6 +101,28 @@ pub async fn sendable(
     Ok(sendable)
 }
 
+/// The first of the chunks that a chunk of `stage` reads which has failed, with its stage: a chunk may be sent before
+/// that is passed on to it, and who starts a Map names all chunks.
+///
+/// # Errors
+/// Counters could not be read.
+pub async fn failed_input<'a>(
+    ledger: &dyn Ledger,
+    run: &'a Run,
+    stage: &Stage,
+    chunk: ChunkIndex,
+) -> Result<Option<(&'a str, ChunkIndex)>, PortError> {
+    let Some(upstream) = stage.upstream else { return Ok(None) };
+    let Some(grouping) = run.grouping_at(upstream.stage) else { return Ok(None) };
+    let mut counts = Counts::new(ledger, run, upstream.stage, grouping);
+    for input in upstream.inputs_of(chunk, grouping.chunks).map(ChunkIndex) {
+        if counts.of(input).await?.failed.contains(&input) {
+            return Ok(Some((&run.pipeline.stages[upstream.stage].name, input)));
+        }
+    }
+    Ok(None)
+}
+
 /// The chunks with which the stage at this place begins, once all of the stage before has ended: those of its first
 /// window, and those whose window was opened by chunks that had failed before the stage began.
 ///
@@ -145,8 +167,12 @@ pub async fn follow_root(
     if !is_full || run.generation != generation || run.state.has_ended() {
         return Ok(());
     }
-    // Before any stage begins that waits for this one: a run that went on without the note could end without it.
-    let noted = if stage == run.last_stage().name { None } else { Some(note_end(ports, &run, stage).await?) };
+    if let Some(reason) = run.verdict(stage, &root.sums) {
+        fail(ports, id, generation, &reason).await?;
+        return Ok(());
+    }
+    // Before any stage begins that waits for this one, so that its end is not told of after theirs.
+    let noted = if stage == run.last_stage().name { None } else { note_end(ports, &run, stage).await? };
     let waiting = run.pipeline.readers_of(place).filter(|(_, upstream)| upstream.by == Depends::All);
     let begin = |(stage, _)| Outgoing::now(encode(&Intake::Stage { run: id.clone(), generation, stage }));
     let begun: Vec<Outgoing> = waiting.map(begin).collect();
@@ -154,24 +180,24 @@ pub async fn follow_root(
         ports.queues.send(Queue::Intake, begun).await?;
     }
     if let Some(noted) = noted {
-        try_to_announce(ports, &noted).await;
+        try_to_announce_end(ports, &noted, stage).await;
     }
     finish_if_full(ports, id, generation).await
 }
 
-/// Notes that it is to be announced that a stage finished. Whoever comes again notes it again, under the same id.
-async fn note_end(ports: &Ports, run: &Run, stage: &str) -> Result<Run, LifecycleError> {
-    let announcement = Announcement::of_stage(run, stage, ports.clock.now());
+/// Notes that it is to be announced that a stage finished. `None` if another noted it, who announces it, or the sweeper.
+/// What is not noted here, because the run ends first, the arrow to `completing` notes.
+async fn note_end(ports: &Ports, run: &Run, stage: &str) -> Result<Option<Run>, LifecycleError> {
+    let (now, generation) = (ports.clock.now(), run.generation);
+    let mut is_ours = false;
     let noted = change(&*ports.ledger, &run.id, |run| {
-        if run.state.has_ended() || run.generation != announcement.generation {
-            return Ok(None);
-        }
         let mut noted = run.clone();
-        noted.unannounced.push(announcement.clone());
-        Ok(Some(noted))
+        let is_due = !run.state.has_ended() && run.generation == generation;
+        is_ours = is_due && noted.note_stage_end(stage, now);
+        Ok(is_ours.then_some(noted))
     })
     .await?;
-    Ok(noted)
+    Ok(Some(noted).filter(|_| is_ours))
 }
 
 /// Once all groups of all stages are marked: fails the run if its sums are out of bounds, else makes it `completing`

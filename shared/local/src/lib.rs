@@ -9,7 +9,6 @@ mod extent;
 mod file;
 mod folders;
 mod objects;
-mod pacer;
 mod reading;
 mod uploads;
 
@@ -17,4 +16,3 @@ pub use clock::LocalClock;
 pub use file::{check_output, followed};
 pub use folders::Folders;
 pub use objects::{LocalObjects, Places};
-pub use pacer::LocalPacer;

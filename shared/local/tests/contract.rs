@@ -1,10 +1,10 @@
-//! The contracts of the ports, kept by files and within the process: but for what only a service checks.
+//! The contract of objects, kept by files: but for what only a service checks.
 
 use std::sync::Arc;
 
 use fanfold_domain::{ETag, ObjectName, SourcePin};
-use fanfold_local::{LocalObjects, LocalPacer, Places};
-use fanfold_ports::contract::{ObjectsUnderTest, PacerUnderTest, Rule};
+use fanfold_local::{LocalObjects, Places};
+use fanfold_ports::contract::{ObjectsUnderTest, Rule};
 
 async fn local() -> ObjectsUnderTest {
     let directory = tempfile::tempdir().expect("a directory");
@@ -35,13 +35,3 @@ async fn local() -> ObjectsUnderTest {
 }
 
 fanfold_ports::objects_contract!(local);
-
-mod pacer_contract {
-    use super::{Arc, LocalPacer, PacerUnderTest};
-
-    async fn local() -> PacerUnderTest {
-        PacerUnderTest { pacer: Arc::new(LocalPacer::default()), unique: "test".to_owned() }
-    }
-
-    fanfold_ports::pacer_contract!(local);
-}

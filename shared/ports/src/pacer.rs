@@ -1,6 +1,10 @@
 //! Slots of destinations: how often a third party is asked, by all workers together.
 
-use std::num::NonZeroU32;
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 use fanfold_domain::{Destination, Pace, Rate, Timestamp, pace::Reserved};
@@ -29,4 +33,39 @@ pub trait Pacer: Send + Sync {
 
     /// Changes the rate in force, from the next reservation on. Slots that were given stay as they are. Idempotent.
     async fn set_rate(&self, destination: &Destination, rate: Rate) -> Result<(), PortError>;
+}
+
+/// Cursors of destinations in memory, as long as the process lives: what a local run has, of which nobody else knows,
+/// and what tests have.
+#[derive(Debug, Default)]
+pub struct MemoryPacer(Mutex<BTreeMap<Destination, Pace>>);
+
+impl MemoryPacer {
+    fn paces(&self) -> MutexGuard<'_, BTreeMap<Destination, Pace>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Pacer for MemoryPacer {
+    async fn reserve(
+        &self,
+        destination: &Destination,
+        initial: Rate,
+        wanted: NonZeroU32,
+        from: Timestamp,
+    ) -> Result<Reserved, PortError> {
+        let mut paces = self.paces();
+        let pace = paces.entry(destination.clone()).or_insert_with(|| Pace::new(initial));
+        Ok(pace.reserve(wanted, from))
+    }
+
+    async fn pace(&self, destination: &Destination) -> Result<Option<Pace>, PortError> {
+        Ok(self.paces().get(destination).copied())
+    }
+
+    async fn set_rate(&self, destination: &Destination, rate: Rate) -> Result<(), PortError> {
+        self.paces().entry(destination.clone()).or_insert_with(|| Pace::new(rate)).rate = rate;
+        Ok(())
+    }
 }

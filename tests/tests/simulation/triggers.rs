@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use fanfold_domain::{
     ChunkIndex, Cleaning, Milestone, PLAN, Run, RunState, Sums, key,
-    pipeline::{CleanupOn, Depends, Notify, Pipeline, Schedule, Stage, Times},
+    pipeline::{CleanupOn, Notify, Pipeline, Schedule, Times},
 };
 use fanfold_engine::chunk::{ATTEMPT, Statistics};
 use fanfold_ports::{
@@ -20,6 +20,7 @@ use crate::{
     driver::Driver,
     record::{Record, short},
     scenario::{Act, KEY, WORK},
+    stages,
 };
 
 const MINUTE: u64 = 60_000;
@@ -125,11 +126,17 @@ fn check_announced(driver: &Driver, record: &Record) -> Result<(), String> {
         if state.has_ended() && state != run.state {
             return Err(format!("{} of run {}, which is {}", event.detail_type, short(&run.id), run.state));
         }
-        // The end of a stage that is not the last draws no arrow.
+        // The end of a stage draws no arrow of its own.
         let milestone = match detail["milestone"].as_str() {
             Some("stage_finished") => Milestone::StageFinished,
             _ => Milestone::of(state).ok_or("planning is no milestone")?,
         };
+        if milestone == Milestone::StageFinished {
+            let place = run.pipeline.stage_index(&text("stage")).ok_or("the end of no stage")?;
+            if detail["chunks"] != stages::chunks(run, place) {
+                return Err(format!("{} says that it had {} chunks", text("id"), detail["chunks"]));
+            }
+        }
         if detail["notify"] != run.pipeline.notify.on.contains(&milestone) {
             return Err(format!("{} says notify: {}", event.detail_type, detail["notify"]));
         }
@@ -148,13 +155,7 @@ fn check_announced(driver: &Driver, record: &Record) -> Result<(), String> {
         if !counts.contains_key(&id) || !run.unannounced.is_empty() {
             return Err(format!("{id} was never announced: {:?}", run.unannounced));
         }
-        // What another waits for cannot go on before it is noted.
-        let is_waited_for = |(place, _): &(usize, &Stage)| {
-            let mut readers = run.pipeline.readers_of(*place);
-            place + 1 == run.pipeline.stages.len() || readers.any(|(_, upstream)| upstream.by == Depends::All)
-        };
-        let stages = run.pipeline.stages.iter().enumerate().filter(is_waited_for);
-        for (_, stage) in stages.filter(|_| has_succeeded(run)) {
+        for stage in run.pipeline.stages.iter().filter(|_| has_succeeded(run)) {
             let id = format!("{}/{}/stage_finished/{}", run.id, run.generation, stage.name);
             if !counts.contains_key(&id) {
                 return Err(format!("{id} was never announced"));

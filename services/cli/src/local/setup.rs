@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use fanfold_domain::{
-    ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, SourcePin, Timestamp,
+    ETag, ObjectName, Origin, Run, RunId, SourcePin, Timestamp,
     pipeline::{Format, Pipeline, Process},
 };
 use fanfold_local::{LocalObjects, Places};
@@ -119,35 +119,7 @@ pub(crate) fn new_run(pipeline: Pipeline, source: SourcePin, output: &Path, erro
     let key = source.object.to_string();
     let id = RunId::derive(&pipeline.name, &Origin::Submission { idempotency_key: &key });
     let name = |path: &Path| ObjectName::new(FILES, path.to_string_lossy());
-    Run {
-        id,
-        revision: 0,
-        pipeline,
-        pipeline_version: 0,
-        source,
-        sequencer: None,
-        output: name(output),
-        errors: name(errors),
-        state: RunState::Planning,
-        generation: Generation(0),
-        epoch: Epoch(0),
-        scan: None,
-        list: None,
-        plan: None,
-        former: None,
-        uploads: Vec::new(),
-        list_uploads: Vec::new(),
-        is_fenced: false,
-        settling: None,
-        sums: None,
-        reason: None,
-        scheduled_at: None,
-        unannounced: Vec::new(),
-        cleaning: fanfold_domain::Cleaning::NotBegun,
-        created_at: Timestamp(0),
-        updated_at: Timestamp(0),
-        deadline_at: Timestamp(0),
-    }
+    Run::new(id, pipeline, source, name(output), name(errors), Timestamp(0))
 }
 
 #[cfg(test)]

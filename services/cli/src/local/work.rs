@@ -13,8 +13,8 @@ use fanfold_engine::{
     chunk::{Attempt, ChunkError, Input},
     processor::{Inherited, Outside},
 };
-use fanfold_local::{LocalClock, LocalObjects, LocalPacer};
-use fanfold_ports::{Clock, objects::UploadError};
+use fanfold_local::{LocalClock, LocalObjects};
+use fanfold_ports::{Clock, objects::UploadError, pacer::MemoryPacer};
 use fanfold_web::{Reach, WebClient};
 use tokio::sync::mpsc;
 
@@ -77,7 +77,7 @@ impl Work {
         let inherited = std::env::vars_os().filter_map(utf8).collect();
         let outside = Outside {
             web: Arc::new(WebClient::new(Reach::Anywhere)),
-            pacer: Arc::new(LocalPacer::default()),
+            pacer: Arc::new(MemoryPacer::default()),
             clock: Arc::new(LocalClock),
         };
         Self { objects, folders, run, plan, stage, tasks, next: AtomicUsize::new(0), inherited, outside }

@@ -225,40 +225,16 @@ mod tests {
     use super::*;
     use aws_sdk_dynamodb::types::AttributeValue;
     use fanfold_domain::pipeline::Pipeline;
-    use fanfold_domain::{ETag, Epoch, Generation, ObjectName, Origin, RunState, SourcePin};
+    use fanfold_domain::{ETag, Epoch, ObjectName, Origin, RunState, SourcePin};
 
     fn run(state: RunState) -> Run {
         let document = "{pipeline: p, source: {format: lines}, stages: [{name: s, process: copy}]}";
+        let id = RunId::derive("p", &Origin::Submission { idempotency_key: "k" });
         let object = ObjectName::new("in", "a");
-        Run {
-            id: RunId::derive("p", &Origin::Submission { idempotency_key: "k" }),
-            revision: 4,
-            pipeline: Pipeline::parse(document).unwrap(),
-            pipeline_version: 1,
-            source: SourcePin { object, version: None, etag: ETag::new("e"), size_bytes: 1 },
-            sequencer: None,
-            output: ObjectName::new("out", "a_Output"),
-            errors: ObjectName::new("out", "a_Errors"),
-            state,
-            generation: Generation(0),
-            epoch: Epoch(1),
-            scan: None,
-            list: None,
-            plan: None,
-            former: None,
-            uploads: Vec::new(),
-            list_uploads: Vec::new(),
-            is_fenced: false,
-            settling: None,
-            sums: None,
-            reason: None,
-            scheduled_at: None,
-            unannounced: Vec::new(),
-            cleaning: fanfold_domain::Cleaning::NotBegun,
-            created_at: Timestamp(1_000),
-            updated_at: Timestamp(2_000),
-            deadline_at: Timestamp(86_400_000),
-        }
+        let source = SourcePin { object, version: None, etag: ETag::new("e"), size_bytes: 1 };
+        let (output, errors) = (ObjectName::new("out", "a_Output"), ObjectName::new("out", "a_Errors"));
+        let run = Run::new(id, Pipeline::parse(document).unwrap(), source, output, errors, Timestamp(0));
+        Run { revision: 4, state, epoch: Epoch(1), ..run }
     }
 
     fn reasons(codes: &[&str]) -> Vec<CancellationReason> {

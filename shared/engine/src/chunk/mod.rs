@@ -241,15 +241,15 @@ impl Attempt<'_> {
         }
     }
 
-    /// Records of the source are named by where they stand in it; all others by where they stand in what their chunk
-    /// reads.
+    /// Records of the source are named by where they stand in it, ids by where they would stand in one object of the
+    /// run, so that neither depends on the split; all others by where they stand in what their chunk reads.
     fn identity(&self) -> String {
+        let (run, stage, chunk) = (&self.run.id, &self.stage.name, self.chunk);
         match self.run.pipeline.source.format {
-            Format::Ids(_) => {}
-            _ if self.is_first() => return self.run.input().derivation_prefix(),
-            _ => {}
+            _ if !self.is_first() => format!("{run}/{stage}/{chunk}:"),
+            Format::Ids(_) => format!("{run}/{stage}:"),
+            _ => self.run.input().derivation_prefix(),
         }
-        format!("{}/{}/{}:", self.run.id, self.stage.name, self.chunk)
     }
 
     /// Whether the stage reads the source, and not the parts of another.

@@ -1,6 +1,9 @@
 //! `http` in virtual time, against a third party in memory.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
 use fanfold_domain::{ChunkIndex, ObjectName, pipeline::Split};
@@ -165,6 +168,28 @@ async fn nobody_is_asked_once_a_chunk_has_failed() {
     assert!(error.contains("was answered 401"), "{error}");
     let asked = web.requests().len();
     assert!((21..=28).contains(&asked), "{asked}");
+}
+
+/// What each id was asked with, by a run of this split.
+async fn keys_of_ids(run: u128, split: Split) -> BTreeMap<Bytes, String> {
+    let with = format!("url: '{URL}', body: '{{record}}', {TEXT}");
+    let (mut world, web) = world("range: {from: 8, to: 120}", "", &with, "", echo);
+    world.run.id = format!("{run:032x}").parse().unwrap();
+    world.finish(split).await.unwrap();
+    let key = |request: &Request| (request.body.clone(), header(request, "idempotency-key").to_owned());
+    web.requests().iter().map(|(_, request)| key(request)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keys_of_ids_are_those_of_their_run_whatever_the_split() {
+    let whole = keys_of_ids(1, Split::Records(1_000)).await;
+    let distinct: BTreeSet<&String> = whole.values().collect();
+    assert_eq!((whole.len(), distinct.len()), (113, 113));
+    for records in [1, 7, 100] {
+        assert_eq!(keys_of_ids(1, Split::Records(records)).await, whole, "{records} a chunk");
+    }
+    let another = keys_of_ids(2, Split::Records(1_000)).await;
+    assert!(another.values().all(|key| !distinct.contains(key)), "another run asks anew");
 }
 
 #[tokio::test(start_paused = true)]

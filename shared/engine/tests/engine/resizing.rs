@@ -3,7 +3,10 @@
 use std::sync::{Mutex, atomic::AtomicU64};
 
 use bytes::Bytes;
-use fanfold_domain::{ObjectName, Stamp, pipeline::Split};
+use fanfold_domain::{
+    ObjectName, Run, RunId, Stamp,
+    pipeline::{Pipeline, Split},
+};
 use fanfold_engine::{bad::BadRecord, chunk::ChunkError};
 use fanfold_ports::{
     Objects,
@@ -240,6 +243,39 @@ async fn a_replaced_image_and_other_options_give_new_results() {
     world.run.id = "00000000000000000000000000000002".parse().unwrap();
     world.finish(WHOLE).await.unwrap();
     assert!(world.objects.contents(&result).unwrap().len() < second.len());
+}
+
+/// The run whose result stands under the name, and the result.
+async fn standing(world: &World, result: &ObjectName) -> (RunId, Bytes) {
+    let head = world.objects.head(result, None).await.unwrap().unwrap();
+    (Stamp::read(&head.metadata).unwrap().run, world.objects.contents(result).unwrap())
+}
+
+#[tokio::test]
+async fn pipelines_that_give_one_key_replace_each_others_results_and_no_output() {
+    let mut world = world(SIZE, &list(2), 2);
+    let (result, output) =
+        (ObjectName::new("out", "resized/images/0"), ObjectName::new("out", "resized/images/1"));
+    let of_another = Run { id: "ffffffffffffffffffffffffffffffff".parse().unwrap(), ..world.run.clone() };
+    let metadata: Metadata = Stamp::of(&of_another, &output).to_metadata();
+    world.objects.put(&output, "an output".into(), Condition::Always, &metadata).await.unwrap();
+    let mut made = Vec::new();
+    for (number, (name, size)) in
+        [("one", "40x30"), ("two", "20x15"), ("one", "40x30")].into_iter().enumerate()
+    {
+        world.run.id = format!("{number:032x}").parse().unwrap();
+        let process = format!("process: resize, with: {{size: {size}}}");
+        world.run.pipeline = Pipeline { name: name.to_owned(), ..pipeline("format: jsonl", &process) };
+        let outcome = world.finish(WHOLE).await.unwrap();
+        let expected = format!("{output} is what run {} put out, and is not replaced", of_another.id);
+        assert_eq!(reasons(&outcome), [(2, expected)]);
+        assert_eq!(lines(&outcome)[0]["bytes"], world.objects.contents(&result).unwrap().len());
+        let (run, bytes) = standing(&world, &result).await;
+        assert_eq!(run, world.run.id, "the newest stands there");
+        made.push(bytes);
+    }
+    assert_eq!(world.objects.contents(&output).unwrap(), "an output");
+    assert!(made[0] == made[2] && made[1].len() < made[0].len());
 }
 
 #[tokio::test]

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use fanfold_domain::{
-    Chunk, ETag, Epoch, Generation, GroupCount, GroupIndex, Mark, ObjectName, Origin, Plan, RootCount, Run,
-    RunId, RunState, SourcePin, Sums, Timestamp,
-    pipeline::{Pipeline, Split},
+    Chunk, ETag, Epoch, GroupCount, GroupIndex, Mark, ObjectName, Origin, Plan, RootCount, Run, RunId,
+    SourcePin, Sums, Timestamp,
+    pipeline::{Format, Pipeline, Split},
 };
 use fanfold_engine::{
     chunk::{Attempt, ChunkError, Input},
     fold::Fold,
-    plan::{PlanError, Planned, plan},
+    plan::{PlanError, Planned, plan, plan_ids},
     processor::{Inherited, Outside},
     publish::{ListUpload, assemble, list_metadata, metadata, write_bad_records},
 };
@@ -81,7 +81,10 @@ impl World {
 
     pub(crate) async fn plan(&mut self, split: Split) -> Result<Planned, PlanError> {
         self.run.pipeline.split = split;
-        let mut planned = plan(self.objects.clone(), &self.run.pipeline, &self.run.source).await?;
+        let mut planned = match self.run.pipeline.source.format {
+            Format::Ids(range) => plan_ids(range.of(&self.run.id), split)?,
+            _ => plan(self.objects.clone(), &self.run.pipeline, &self.run.source).await?,
+        };
         if let Some(group_chunks) = self.group_chunks {
             planned.plan.grouping.group_chunks = group_chunks;
         }
@@ -172,35 +175,9 @@ impl World {
 }
 
 fn run(pipeline: Pipeline, source: SourcePin) -> Run {
-    Run {
-        id: RunId::derive("test", &Origin::Submission { idempotency_key: "k" }),
-        revision: 0,
-        pipeline,
-        pipeline_version: 0,
-        source,
-        sequencer: None,
-        output: ObjectName::new("out", "output"),
-        errors: ObjectName::new("out", "errors"),
-        state: RunState::Planning,
-        generation: Generation(0),
-        epoch: Epoch(1),
-        scan: None,
-        list: None,
-        plan: None,
-        former: None,
-        uploads: Vec::new(),
-        list_uploads: Vec::new(),
-        is_fenced: false,
-        settling: None,
-        sums: None,
-        reason: None,
-        scheduled_at: None,
-        unannounced: Vec::new(),
-        cleaning: fanfold_domain::Cleaning::NotBegun,
-        created_at: Timestamp(0),
-        updated_at: Timestamp(0),
-        deadline_at: Timestamp(0),
-    }
+    let id = RunId::derive("test", &Origin::Submission { idempotency_key: "k" });
+    let (output, errors) = (ObjectName::new("out", "output"), ObjectName::new("out", "errors"));
+    Run { epoch: Epoch(1), ..Run::new(id, pipeline, source, output, errors, Timestamp(0)) }
 }
 
 /// A runtime for a case of a property.

@@ -1,9 +1,6 @@
 //! A run to try the ledger with.
 
-use fanfold_domain::{
-    Cleaning, ETag, Epoch, Generation, ObjectName, Origin, Run, RunId, RunState, SourcePin, Timestamp,
-    pipeline::Pipeline,
-};
+use fanfold_domain::{ETag, ObjectName, Origin, Run, RunId, SourcePin, Timestamp, pipeline::Pipeline};
 
 /// A pipeline of that name (1 to 63 of a-z, 0-9 and `-`) that keeps at most `max_bad_records`.
 ///
@@ -32,39 +29,16 @@ on_error: {{ max_bad_records: {max_bad_records}, tolerate_failed_chunks: 0 }}
 /// A run in `planning`, its id derived from `key`, with an output of its own, created at `created_at` and due
 /// a day later.
 pub fn sample_run(key: &str, created_at: Timestamp) -> Run {
-    let source = format!("orders/{key}.csv");
-    Run {
-        id: RunId::derive("sample", &Origin::Submission { idempotency_key: key }),
-        revision: 0,
-        pipeline: sample_pipeline("sample", 100),
-        pipeline_version: 1,
-        source: SourcePin {
-            object: ObjectName::new("input", &source),
-            version: Some("3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY".to_owned()),
-            etag: ETag::new("9a0364b9e99bb480dd25e1f0284c8555"),
-            size_bytes: 126_000_000,
-        },
-        sequencer: None,
-        output: ObjectName::new("output", format!("{source}_Output")),
-        errors: ObjectName::new("output", format!("{source}_Errors")),
-        state: RunState::Planning,
-        generation: Generation(0),
-        epoch: Epoch(0),
-        scan: None,
-        list: None,
-        plan: None,
-        former: None,
-        uploads: Vec::new(),
-        list_uploads: Vec::new(),
-        is_fenced: false,
-        settling: None,
-        sums: None,
-        reason: None,
-        scheduled_at: None,
-        unannounced: Vec::new(),
-        cleaning: Cleaning::NotBegun,
-        created_at,
-        updated_at: created_at,
-        deadline_at: created_at.plus_ms(86_400_000),
-    }
+    let id = RunId::derive("sample", &Origin::Submission { idempotency_key: key });
+    let key = format!("orders/{key}.csv");
+    let source = SourcePin {
+        object: ObjectName::new("input", &key),
+        version: Some("3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY".to_owned()),
+        etag: ETag::new("9a0364b9e99bb480dd25e1f0284c8555"),
+        size_bytes: 126_000_000,
+    };
+    let result = |what: &str| ObjectName::new("output", format!("{key}_{what}"));
+    let (output, errors) = (result("Output"), result("Errors"));
+    let run = Run::new(id, sample_pipeline("sample", 100), source, output, errors, created_at);
+    Run { pipeline_version: 1, ..run }
 }

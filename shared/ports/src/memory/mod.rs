@@ -19,7 +19,6 @@ mod invocation;
 mod ledger;
 mod maps;
 mod objects;
-mod pacer;
 mod queues;
 mod random;
 mod schedules;
@@ -30,6 +29,7 @@ use std::sync::Arc;
 
 use crate::Ports;
 
+pub use crate::pacer::MemoryPacer;
 pub use clock::{MEMORY_EPOCH, MemoryClock};
 pub use clusters::{MemoryClusters, MemoryJob};
 pub use events::MemoryEvents;
@@ -40,7 +40,6 @@ pub use invocation::Invocation;
 pub use ledger::MemoryLedger;
 pub use maps::{MemoryExecution, MemoryMaps};
 pub use objects::{MemoryObjects, STREAM_PIECE_BYTES};
-pub use pacer::MemoryPacer;
 pub use queues::{MAX_MESSAGE_BYTES, MemoryQueues, QueuedMessage};
 pub use random::Random;
 pub use schedules::MemorySchedules;

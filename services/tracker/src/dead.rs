@@ -1,0 +1,96 @@
+//! Chunks of which nobody told how they ended: the part decides.
+
+use fanfold_domain::{
+    ChunkSet, Run,
+    message::{self, ChunkMessage, LaunchMessage},
+};
+use fanfold_engine::chunk::ends_or_failures;
+use fanfold_lifecycle::{fail, unmarked};
+use fanfold_ports::{Queue, ledger::StageId, objects::UploadError};
+
+use crate::{
+    Tracker, TrackerError,
+    handler::{Received, grouping_of},
+};
+
+impl Tracker {
+    /// Takes a chunk message that was delivered too often: its worker died each time. The part decides.
+    ///
+    /// # Errors
+    /// The message is to be delivered again.
+    pub async fn handle_dead(&self, body: &str) -> Result<(), TrackerError> {
+        // The queue is emptied at once: this line is what template.yaml's alarm counts.
+        tracing::warn!(queue = %Queue::Chunks, "dead letter");
+        let ChunkMessage { run: id, stage, generation, chunk, .. } = message::decode(body)?;
+        let run = self.runs.get(&self.ports, &id, &stage, generation).await?;
+        if run.generation != generation {
+            return Ok(());
+        }
+        let stage = StageId { run: id, stage, generation };
+        let reason = "its worker died at every delivery without a word: out of memory, or out of time; the \
+                      worker's log tells which";
+        let seen = self.ended_or_failed(&run, &stage, &[chunk].into_iter().collect(), reason).await;
+        let Some(ended) = self.or_fail(&run, seen).await? else { return Ok(()) };
+        let counted = self.count_stage(&stage, ended).await;
+        counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Takes a launch message that was delivered too often: the launcher failed each time. What no part is there of
+    /// has failed.
+    ///
+    /// # Errors
+    /// The message is to be delivered again.
+    pub async fn handle_dead_launch(&self, body: &str) -> Result<(), TrackerError> {
+        // The alarm counts this line.
+        tracing::warn!(queue = %Queue::Launches, "dead letter");
+        let LaunchMessage { run: id, stage, generation, chunks, launch, .. } = message::decode(body)?;
+        let run = self.runs.get(&self.ports, &id, &stage, generation).await?;
+        if run.generation != generation {
+            return Ok(());
+        }
+        let stage = StageId { run: id, stage, generation };
+        let reason = format!("launch {launch} could not be given to a cluster: the launcher's log tells why");
+        self.fail_unmarked(&run, &stage, &chunks, &reason).await
+    }
+
+    /// Counts those of these chunks that are not marked as done where a part of theirs is there, or else as failed.
+    pub(crate) async fn fail_unmarked(
+        &self,
+        run: &Run,
+        stage: &StageId,
+        chunks: &ChunkSet,
+        reason: &str,
+    ) -> Result<(), TrackerError> {
+        let left = unmarked(&*self.ports.ledger, stage, grouping_of(run, &stage.stage)?, chunks).await?;
+        let seen = self.ended_or_failed(run, stage, &left, reason).await;
+        let Some(ended) = self.or_fail(run, seen).await? else { return Ok(()) };
+        let counted = self.count_stage(stage, ended).await;
+        counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// How chunks ended that nobody told of, as of one message.
+    async fn ended_or_failed(
+        &self,
+        run: &Run,
+        stage: &StageId,
+        chunks: &ChunkSet,
+        reason: &str,
+    ) -> Result<Vec<Received>, UploadError> {
+        let (objects, bucket) = (&*self.ports.objects, &self.work_bucket);
+        let ends = ends_or_failures(objects, run, bucket, stage, chunks, reason).await?;
+        Ok(ends.into_iter().map(|end| (0, end)).collect())
+    }
+
+    /// What was seen of parts; none if it will never be told whether they are there: then no chunk may be called
+    /// failed, and the run has failed.
+    async fn or_fail<T>(&self, run: &Run, seen: Result<T, UploadError>) -> Result<Option<T>, TrackerError> {
+        match seen {
+            Err(error) if error.is_final() => {
+                let reason = format!("whether chunks are done cannot be told: {error}");
+                fail(&self.ports, &run.id, run.generation, &reason).await?;
+                Ok(None)
+            }
+            seen => Ok(Some(seen?)),
+        }
+    }
+}

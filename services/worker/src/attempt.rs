@@ -1,0 +1,218 @@
+//! One attempt at the chunk of a message, of which nobody is told yet.
+
+use std::borrow::Cow;
+
+use fanfold_domain::{
+    ByteRange, Chunk, ChunkIndex, ObjectName, PLAN, Plan, Run, RunState, SCAN, Sums, Timestamp, key,
+    manifest,
+    message::{ChunkEnd, ChunkMessage, Failure},
+    pipeline::{Order, Retry, Stage},
+};
+use fanfold_engine::{
+    chunk::{Attempt, ChunkError, Input, end_by_part, scan_sums},
+    plan::{PlanError, scan_chunk},
+    processor::Outside,
+};
+use fanfold_lifecycle::failed_input;
+use fanfold_ports::{
+    ledger::StageId,
+    objects::{Pin, ReadError, UploadError},
+};
+use futures::TryStreamExt;
+
+use crate::{Worker, WorkerError, time::in_time};
+
+/// What came of one attempt.
+pub(crate) enum Tried {
+    /// There was nothing to do: the run has ended, or was redriven.
+    Nothing,
+    /// The chunk has ended.
+    Ended(ChunkEnd),
+    /// Another attempt may end otherwise.
+    InVain {
+        /// The run, as it was.
+        run: Box<Run>,
+        /// What its stage says of further tries.
+        retry: Retry,
+        /// What the attempt met with.
+        error: String,
+    },
+}
+
+impl Worker {
+    /// Makes one attempt at the chunk of a message, and tells nobody.
+    pub(crate) async fn try_once(
+        &self,
+        message: &ChunkMessage,
+        function_ends_at: Option<Timestamp>,
+    ) -> Result<Tried, WorkerError> {
+        let run = self.runs.get(&self.ports, &message.run, &message.stage, message.generation).await?;
+        if run.generation != message.generation || !is_worked_on(run.state) {
+            return Ok(Tried::Nothing);
+        }
+        if message.stage == SCAN {
+            return self.scan(run, message, function_ends_at).await;
+        }
+        let stage = stage_of(&run, message)?;
+        if let Some(failure) = self.break_before(&run, &stage, message.chunk).await? {
+            return Ok(Tried::Ended(ChunkEnd::Failed(failure)));
+        }
+        let input = match self.input(&run, &stage, message).await {
+            Ok(input) => input,
+            Err(
+                WorkerError::Manifest(ReadError::Missing(name))
+                | WorkerError::Part(UploadError::Read(ReadError::Missing(name))),
+            ) => {
+                let failure = self.why_missing(&run, &stage, message.chunk, &name).await?;
+                return Ok(Tried::Ended(self.part_or(&run, message, failure).await?));
+            }
+            Err(error) => return Err(error),
+        };
+        let attempt = self.attempt(&run, &stage, message.chunk, input);
+        let attempted = match in_time(&*self.ports.clock, function_ends_at, &stage, attempt).await {
+            Ok(attempted) => attempted?,
+            Err(out_of_time) => {
+                let error = out_of_time.to_string();
+                return Ok(Tried::InVain { error, retry: stage.retry, run: Box::new(run) });
+            }
+        };
+        Ok(match attempted {
+            Ok(sums) => Tried::Ended(ChunkEnd::Done(sums)),
+            Err(ChunkError::SourceChanged(found)) => {
+                Tried::Ended(ChunkEnd::SourceChanged { found: found.to_string() })
+            }
+            Err(ChunkError::Permanent(failure)) => Tried::Ended(ChunkEnd::Failed(failure)),
+            Err(error @ (ChunkError::Process(_) | ChunkError::Port(_))) => {
+                Tried::InVain { error: error.to_string(), retry: stage.retry, run: Box::new(run) }
+            }
+        })
+    }
+
+    /// Why a chunk of a sequential stage is not begun, if it is not: the one before it failed. That is for its mark to
+    /// say: its part may have been created later, by an attempt that nobody waited for any more.
+    async fn break_before(
+        &self,
+        run: &Run,
+        stage: &Stage,
+        chunk: ChunkIndex,
+    ) -> Result<Option<Failure>, WorkerError> {
+        let before = chunk.0.checked_sub(1).filter(|_| stage.order == Order::Sequential).map(ChunkIndex);
+        let (Some(before), Some(grouping)) = (before, run.grouping_of(&stage.name)) else { return Ok(None) };
+        let id = StageId::of(run, &stage.name);
+        let count = self.ports.ledger.group(&id, grouping.group_of(before)).await?;
+        let reason = || format!("chunk {before}, which it follows in a sequential stage, failed");
+        Ok(count.failed.contains(&before).then(|| Failure::of_chunk(reason())))
+    }
+
+    /// What a chunk of a stage reads.
+    async fn input(&self, run: &Run, stage: &Stage, message: &ChunkMessage) -> Result<Input, WorkerError> {
+        if stage.name == PLAN {
+            return Ok(Input::of_plan_step(run));
+        }
+        if stage.upstream.is_some() {
+            let objects = &*self.ports.objects;
+            return Ok(Input::of_parts(objects, run, &self.work_bucket, stage, message.chunk).await?);
+        }
+        Ok(Input::of_first(run, &self.chunk(message).await?))
+    }
+
+    /// Why there is nothing to be read: what should have made it failed, or it was made and is lost.
+    async fn why_missing(
+        &self,
+        run: &Run,
+        stage: &Stage,
+        chunk: ChunkIndex,
+        name: &ObjectName,
+    ) -> Result<Failure, WorkerError> {
+        if let Some((before, input)) = failed_input(&*self.ports.ledger, run, stage, chunk).await? {
+            return Ok(Failure::inherited(before, input));
+        }
+        let reason = format!("{name} does not exist: the work bucket must keep it until the run ends");
+        Ok(Failure::of_chunk(reason))
+    }
+
+    /// Does a chunk of the scan, or finds it done.
+    async fn scan(
+        &self,
+        run: Run,
+        message: &ChunkMessage,
+        function_ends_at: Option<Timestamp>,
+    ) -> Result<Tried, WorkerError> {
+        if run.state != RunState::Planning {
+            return Ok(Tried::Nothing);
+        }
+        let scan = run.scan.as_ref().ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?;
+        let objects = &self.ports.objects;
+        let found = end_by_part(&**objects, &run, &self.work_bucket, &message.stage, message.chunk).await?;
+        if let Some(end) = found {
+            return Ok(Tried::Ended(end));
+        }
+        let stage = run.first_stage();
+        let scanned = scan_chunk(objects.clone(), &run, scan, &self.work_bucket, message.chunk);
+        let scanned = in_time(&*self.ports.clock, function_ends_at, stage, scanned).await;
+        let retry = stage.retry;
+        let scanned = match scanned {
+            Ok(scanned) => scanned,
+            Err(out_of_time) => {
+                return Ok(Tried::InVain { error: out_of_time.to_string(), retry, run: Box::new(run) });
+            }
+        };
+        Ok(match scanned {
+            Ok(()) => Tried::Ended(ChunkEnd::Done(scan_sums(&run, message.chunk))),
+            Err(PlanError::SourceChanged(found)) => {
+                Tried::Ended(ChunkEnd::SourceChanged { found: found.to_string() })
+            }
+            Err(error) => Tried::InVain { error: error.to_string(), retry, run: Box::new(run) },
+        })
+    }
+
+    async fn attempt(
+        &self,
+        run: &Run,
+        stage: &Stage,
+        chunk: ChunkIndex,
+        input: Input,
+    ) -> Result<Result<Sums, ChunkError>, WorkerError> {
+        let name = format!("{:016x}", self.ports.clock.random());
+        let unplanned = Plan::unplanned();
+        let plan = if stage.name == PLAN { Some(&unplanned) } else { run.plan.as_ref() };
+        let outside = Outside {
+            web: self.web.clone(),
+            pacer: self.ports.pacer.clone(),
+            clock: self.ports.clock.clone(),
+        };
+        let attempt = Attempt {
+            counted: None,
+            objects: &*self.ports.objects,
+            run,
+            plan: plan.ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?,
+            stage,
+            chunk,
+            input,
+            work_bucket: &self.work_bucket,
+            name: &name,
+            inherited: &self.inherited,
+            tables: Some(&self.ports.tables),
+            outside: Some(&outside),
+        };
+        Ok(attempt.run().await)
+    }
+
+    async fn chunk(&self, message: &ChunkMessage) -> Result<Chunk, WorkerError> {
+        let name = ObjectName::new(&self.work_bucket, key::manifest(&message.run));
+        let line: ByteRange = manifest::line_range(message.chunk, 1);
+        let stream = self.ports.objects.read(&name, &Pin::default(), line).await?;
+        let bytes = stream.try_collect::<Vec<_>>().await?.concat();
+        let mut chunks = manifest::read_lines(&bytes, message.chunk)?;
+        Ok(chunks.remove(0))
+    }
+}
+
+fn stage_of<'a>(run: &'a Run, message: &ChunkMessage) -> Result<Cow<'a, Stage>, WorkerError> {
+    let missing = || WorkerError::NoStage { run: run.id.clone(), stage: message.stage.clone() };
+    run.stage(&message.stage).ok_or_else(missing)
+}
+
+fn is_worked_on(state: RunState) -> bool {
+    matches!(state, RunState::Planning | RunState::Running)
+}

@@ -1,0 +1,134 @@
+//! What is told of the ends of stages: each once, whoever died before it was noted.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+use fanfold_domain::{
+    ByteRange, GroupIndex, Grouping, LineEnd, Plan, Run, RunState, Sums, pipeline::Pipeline,
+};
+use fanfold_lifecycle::follow_root;
+use fanfold_ports::{
+    Ledger, Ports,
+    contract::sample_run,
+    ledger::{Freshness, StageId},
+    memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
+};
+use serde_json::Value;
+
+const PIPELINE: &str = "{pipeline: p, source: {format: lines}, stages: [{name: s0, process: copy}, \
+     {name: s1, process: copy, depends: n_to_n}, \
+     {name: s2, process: copy, depends: {stage: s0, by: all}, aggregate: {fan_in: 2}}], \
+     on_error: {tolerate_failed_chunks: 1}}";
+
+/// A run under way of five chunks, of which stage `s2` makes three.
+struct Ends {
+    world: MemoryWorld,
+    ports: Ports,
+    run: Run,
+}
+
+impl Ends {
+    async fn new() -> Self {
+        let mut run = Run { state: RunState::Running, ..sample_run("ends", MEMORY_EPOCH) };
+        run.pipeline = Pipeline::parse(PIPELINE).unwrap();
+        let grouping = Grouping { chunks: 5, group_chunks: 4 };
+        let preamble = ByteRange::new(0, 0);
+        run.plan = Some(Plan { grouping, preamble, header: None, line_end: LineEnd::Lf });
+        let (world, ports) = memory_ports();
+        ports.ledger.take_output(&run.output, &run.id, &run.source.object, None).await.unwrap();
+        run.epoch = ports.ledger.owner(&run.output).await.unwrap().unwrap().epoch;
+        world.ledger.create_run(&run).await.unwrap();
+        Self { world, ports, run }
+    }
+
+    fn id(&self, stage: &str) -> StageId {
+        StageId::of(&self.run, stage)
+    }
+
+    /// Marks all groups of a stage in its root, in each of which so many chunks failed.
+    async fn fill(&self, stage: &str, failed_chunks: u64) {
+        let sums = Sums { records: 1, failed_chunks, ..Sums::default() };
+        let groups = self.run.grouping_of(stage).unwrap().groups();
+        for group in (0..groups).map(GroupIndex) {
+            self.ports.ledger.mark_folded(&self.id(stage), group, sums).await.unwrap();
+        }
+    }
+
+    async fn follow(&self, stage: &str) {
+        let root = self.ports.ledger.root(&self.id(stage)).await.unwrap();
+        follow_root(&self.ports, &self.run.id, self.run.generation, stage, &root).await.unwrap();
+    }
+
+    async fn now(&self) -> Run {
+        self.ports.ledger.run(&self.run.id, Freshness::Consistent).await.unwrap().unwrap()
+    }
+
+    /// The stages whose ends were announced, in order, with their numbers of chunks.
+    fn announced(&self) -> Vec<(String, u64)> {
+        let read = |event: fanfold_domain::Event| serde_json::from_str::<Value>(&event.detail).unwrap();
+        let told = self.world.events.all().into_iter().map(read);
+        let ends = told.filter(|detail| detail["milestone"] == "stage_finished");
+        ends.map(|end| (end["stage"].as_str().unwrap().to_owned(), end["chunks"].as_u64().unwrap())).collect()
+    }
+}
+
+fn told(ends: &[(&str, u64)]) -> Vec<(String, u64)> {
+    ends.iter().map(|(stage, chunks)| ((*stage).to_owned(), *chunks)).collect()
+}
+
+#[tokio::test]
+async fn each_end_is_told_of_with_the_chunks_of_its_stage_and_once() {
+    let ends = Ends::new().await;
+    for stage in ["s0", "s1", "s2"] {
+        ends.fill(stage, 0).await;
+        for _ in 0..2 {
+            ends.follow(stage).await;
+        }
+    }
+    assert_eq!(ends.announced(), told(&[("s0", 5), ("s1", 5), ("s2", 3)]));
+    let run = ends.now().await;
+    assert_eq!((run.state, run.unannounced), (RunState::Completing, vec![]));
+}
+
+/// Nothing waits for all of `s1`, so that the run goes on without whoever died.
+#[tokio::test]
+async fn an_end_that_nobody_noted_is_told_of_with_the_runs_completion() {
+    let ends = Ends::new().await;
+    ends.fill("s0", 0).await;
+    ends.follow("s0").await;
+    ends.fill("s1", 0).await;
+    ends.fill("s2", 0).await;
+    ends.follow("s2").await;
+    assert_eq!(ends.announced(), told(&[("s0", 5), ("s1", 5), ("s2", 3)]));
+    ends.follow("s1").await;
+    assert_eq!(ends.announced().len(), 3, "who comes late tells nothing twice");
+}
+
+/// Who noted it may be announcing it at this moment; if it died, it is the sweeper's.
+#[tokio::test]
+async fn each_announces_what_it_noted_and_nothing_of_another() {
+    let ends = Ends::new().await;
+    let mut noted = ends.now().await;
+    assert!(noted.note_stage_end("s1", MEMORY_EPOCH));
+    ends.world.ledger.save_run(&noted).await.unwrap();
+    ends.fill("s0", 0).await;
+    ends.follow("s0").await;
+    assert_eq!(ends.announced(), told(&[("s0", 5)]));
+    ends.fill("s1", 0).await;
+    ends.follow("s1").await;
+    ends.fill("s2", 0).await;
+    ends.follow("s2").await;
+    assert_eq!(ends.announced(), told(&[("s0", 5), ("s2", 3)]));
+    assert_eq!(ends.now().await.unannounced, noted.unannounced);
+}
+
+#[tokio::test]
+async fn a_stage_of_which_too_much_failed_is_not_finished_and_nothing_begins_behind_it() {
+    let ends = Ends::new().await;
+    // One in each of two groups, and one is tolerated.
+    ends.fill("s0", 1).await;
+    ends.follow("s0").await;
+    let run = ends.now().await;
+    assert_eq!((run.state, ends.announced()), (RunState::Failed, vec![]));
+    assert!(run.reason.unwrap().starts_with("2 of 5 chunks failed"));
+    assert_eq!(ends.world.queues.drain(fanfold_ports::Queue::Intake), vec![]);
+}

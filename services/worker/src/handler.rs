@@ -15,7 +15,7 @@ use fanfold_engine::{
 };
 use fanfold_lifecycle::{LifecycleError, RunCache};
 use fanfold_ports::{
-    PortError, Ports, Queue, Web,
+    Functions, PortError, Ports, Queue, Web,
     objects::{Pin, ReadError, UploadError},
     queues::Outgoing,
 };
@@ -30,6 +30,8 @@ pub struct Worker {
     pub ports: Ports,
     /// Who asks third parties.
     pub web: Arc<dyn Web>,
+    /// Who invokes the function that a plan step is; a pod invokes none.
+    pub functions: Option<Arc<dyn Functions>>,
     /// The bucket of manifests and parts.
     pub work_bucket: String,
     /// The environment that a command may inherit from.
@@ -224,6 +226,7 @@ impl Worker {
         let outside = Outside {
             web: self.web.clone(),
             pacer: self.ports.pacer.clone(),
+            functions: self.functions.clone(),
             clock: self.ports.clock.clone(),
         };
         let attempt = Attempt {

@@ -105,6 +105,7 @@ impl Fleet {
                 let worker = Worker {
                     ports,
                     web: nobody(),
+                    functions: None,
                     work_bucket: WORK.to_owned(),
                     inherited: std::collections::BTreeMap::new(),
                     runs,
@@ -188,6 +189,7 @@ pub(crate) async fn run_pod(
     let worker = Worker {
         ports,
         web: nobody(),
+        functions: None,
         work_bucket: WORK.to_owned(),
         inherited: std::collections::BTreeMap::new(),
         runs: RunCache::default(),

@@ -96,7 +96,8 @@ impl Stack {
     fn worker(&self) -> Worker {
         let (ports, runs) = (self.ports.clone(), RunCache::default());
         let web = Arc::new(MemoryWeb::nobody(self.world.clock.clone()));
-        Worker { ports, web, work_bucket: "work".into(), inherited: BTreeMap::new(), runs }
+        let (work_bucket, inherited) = ("work".into(), BTreeMap::new());
+        Worker { ports, web, functions: None, work_bucket, inherited, runs }
     }
 
     async fn worked(&self, body: &str) {

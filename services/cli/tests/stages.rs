@@ -129,13 +129,40 @@ fn a_plan_step_writes_the_items_once_and_wrong_ones_are_refused() {
     assert_eq!(place.read("out"), "{\"i\": 1}\n{\"i\": 2}\n{\"i\": 3}\n");
     for (script, reason) in [
         ("true", "the plan step wrote no items"),
-        ("echo '{}'; echo nonsense", "line 2 of the list (byte 3) is no JSON mapping"),
+        (
+            "echo '{}'; echo nonsense",
+            "line 2 of the list (byte 3) is no JSON mapping, text or number: expected",
+        ),
+        (
+            "echo 1; echo '[2]'",
+            "line 2 of the list (byte 2) is no JSON mapping, text or number: it is true, false",
+        ),
         ("exit 7", "the plan step gave no list: "),
     ] {
         fs::write(place.path("p.yaml"), pipeline(script)).unwrap();
         let (status, _, stderr) = place.local(&[]);
         assert!(status == Some(1) && stderr.contains(reason), "{script}: {stderr}");
     }
+}
+
+#[test]
+fn items_may_be_texts_and_numbers() {
+    let pipeline = "pipeline: p\nsource: {items: plan}\nsplit: {records: 1}\n\
+        plan: {command: [printf, '\"a\"\\n-1.5\\n']}\nstages: [{name: a, process: copy}]\n";
+    let place = Place::new(pipeline);
+    let (status, stdout, stderr) = place.local(&[]);
+    assert_eq!((status, stdout.as_str()), (Some(0), "out: 2 records in 2 chunks\n"), "{stderr}");
+    assert_eq!(place.read("out"), "\"a\"\n-1.5\n");
+}
+
+#[test]
+fn a_function_as_the_plan_step_is_refused() {
+    let pipeline = "pipeline: p\nsource: {items: plan}\nplan: {lambda: list-items}\n\
+        stages: [{name: a, process: copy}]\n";
+    let (status, _, stderr) = Place::new(pipeline).local(&[]);
+    let told =
+        "a local run invokes no function, and the plan step is list-items: give the step a command here";
+    assert!(status == Some(2) && stderr.contains(told), "{status:?}: {stderr}");
 }
 
 #[test]

@@ -179,6 +179,7 @@ impl Worker {
         let outside = Outside {
             web: self.web.clone(),
             pacer: self.ports.pacer.clone(),
+            functions: self.functions.clone(),
             clock: self.ports.clock.clone(),
         };
         let attempt = Attempt {

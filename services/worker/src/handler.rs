@@ -10,7 +10,7 @@ use fanfold_domain::{
 use fanfold_engine::{chunk::end_by_part, processor::Inherited};
 use fanfold_lifecycle::{LifecycleError, RunCache};
 use fanfold_ports::{
-    PortError, Ports, Queue, Web,
+    Functions, PortError, Ports, Queue, Web,
     objects::{ReadError, UploadError},
     queues::Outgoing,
 };
@@ -24,6 +24,8 @@ pub struct Worker {
     pub ports: Ports,
     /// Who asks third parties.
     pub web: Arc<dyn Web>,
+    /// Who invokes the function that a plan step is; a pod invokes none.
+    pub functions: Option<Arc<dyn Functions>>,
     /// The bucket of manifests and parts.
     pub work_bucket: String,
     /// The environment that a command may inherit from.

@@ -6,6 +6,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
 use fanfold_lifecycle::RunCache;
+use fanfold_ports::Functions;
 use fanfold_runtime::{
     Invocation, Variables, boot,
     config::{
@@ -61,8 +62,10 @@ async fn as_lambda() -> ExitCode {
         let Config { aws, table, queues, work_bucket } = Variables::from_environment(Function::Worker, read)?;
         let aws = Aws::connect(aws).await;
         let (ports, web) = (aws.ports(table, queues), web(&aws));
+        let functions: Option<Arc<dyn Functions>> = Some(Arc::new(aws.functions()));
         let runs = RunCache::default();
-        let worker = Arc::new(Worker { ports, web, work_bucket, inherited: environment(), runs });
+        let inherited = environment();
+        let worker = Arc::new(Worker { ports, web, functions, work_bucket, inherited, runs });
         Ok(move |trigger: Trigger, invocation: Invocation| {
             let worker = worker.clone();
             async move {

@@ -75,7 +75,8 @@ pub(crate) async fn run() -> Result<u8, Error> {
     let assignment = assignment.ok_or("an assignment is read or refused")?;
     let aws = Aws::connect(aws).await;
     let (ports, web) = (aws.ports(table, queues), crate::web(&aws));
-    let worker = Worker { ports, web, work_bucket, inherited: environment(), runs: RunCache::default() };
+    let (inherited, runs) = (environment(), RunCache::default());
+    let worker = Worker { ports, web, functions: None, work_bucket, inherited, runs };
     let chunks = assignment.chunks.len();
     tracing::info!(run_id = %assignment.run, chunks, failed_tries = assignment.failed_tries, "pod began");
     let stop = async {

@@ -53,7 +53,7 @@ async fn world(faults: Faults, stage: &str) -> (MemoryWorld, Run) {
 fn worker(ports: Ports) -> Worker {
     let web = Arc::new(MemoryWeb::nobody(MemoryClock::seeded(0)));
     let (work_bucket, inherited, runs) = ("work".into(), BTreeMap::new(), RunCache::default());
-    Worker { ports, web, work_bucket, inherited, runs }
+    Worker { ports, web, functions: None, work_bucket, inherited, runs }
 }
 
 fn batch(run: &Run, first: u32, count: u32) -> String {

@@ -48,7 +48,8 @@ async fn pod(command: &str) -> (MemoryWorld, Worker, Assignment) {
     world.ledger.create_run(&run).await.unwrap();
     let inherited = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
     let web = Arc::new(MemoryWeb::nobody(world.clock.clone()));
-    let worker = Worker { ports, web, work_bucket: "work".into(), inherited, runs: RunCache::default() };
+    let (work_bucket, runs) = ("work".into(), RunCache::default());
+    let worker = Worker { ports, web, functions: None, work_bucket, inherited, runs };
     let chunks = (0..3).map(ChunkIndex).collect();
     let (run, stage, generation) = (run.id, "s".to_owned(), Generation(0));
     (world, worker, Assignment { run, stage, generation, chunks, failed_tries: 0 })

@@ -5,16 +5,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use fanfold_domain::{
-    ByteRange, Chunk, ChunkIndex, Generation, Grouping, LineEnd, ObjectName, Plan, Run, RunState, key,
+    ByteRange, Chunk, ChunkIndex, Generation, Grouping, LineEnd, ObjectName, PLAN, Plan, Run, RunState, key,
     message::{ChunkEnd, ChunkMessage, Completion, decode, encode},
     pipeline::{Pipeline, Retry},
 };
 use fanfold_lifecycle::RunCache;
 use fanfold_ports::{
-    Fault, Ledger, Objects, Ports, Queue,
+    Clock, Fault, Functions, Ledger, Objects, Ports, Queue,
     contract::sample_run,
+    functions::Returned,
     memory::{
-        Faults, Invocation, MEMORY_EPOCH, MemoryClock, MemoryWeb, MemoryWorld, QueuedMessage, Rates, Reply,
+        Faults, Invocation, MEMORY_EPOCH, MemoryClock, MemoryFunctions, MemoryWeb, MemoryWorld,
+        QueuedMessage, Rates, Reply,
     },
     web::Request,
 };
@@ -52,14 +54,18 @@ async fn world(faults: Faults, source: &'static str, ends: &[u64]) -> (MemoryWor
 
 fn worker(ports: Ports) -> Worker {
     let web = Arc::new(MemoryWeb::nobody(MemoryClock::seeded(0)));
-    Worker { ports, web, work_bucket: "work".into(), inherited: BTreeMap::new(), runs: RunCache::default() }
+    let (work_bucket, inherited, runs) = ("work".into(), BTreeMap::new(), RunCache::default());
+    Worker { ports, web, functions: None, work_bucket, inherited, runs }
 }
 
 fn message(run: &Run, chunk: u32, failed_tries: u32) -> String {
-    let stage = run.first_stage().name.clone();
+    message_of(run, &run.first_stage().name, chunk, failed_tries)
+}
+
+fn message_of(run: &Run, stage: &str, chunk: u32, failed_tries: u32) -> String {
     encode(&ChunkMessage {
         run: run.id.clone(),
-        stage,
+        stage: stage.to_owned(),
         generation: Generation(0),
         chunk: ChunkIndex(chunk),
         failed_tries,
@@ -285,4 +291,70 @@ async fn a_third_party_that_is_away_is_asked_again_later_and_fails_what_follows_
     );
     assert_eq!(second.reason, "chunk 0, which it follows in a sequential stage, has no part: it failed");
     assert_eq!(web.requests().len(), 2);
+}
+
+/// Makes it a run that is being planned by a function, which returns so and takes so long.
+async fn planning(
+    world: &MemoryWorld,
+    run: &mut Run,
+    takes_ms: u64,
+    returns: impl Fn(usize) -> Returned + Send + Sync + 'static,
+) -> (Worker, MemoryFunctions) {
+    let document =
+        "{pipeline: p, source: {items: plan}, plan: {lambda: list}, stages: [{name: s, process: copy}]}";
+    run.pipeline = Pipeline::parse(document).unwrap();
+    (run.state, run.plan) = (RunState::Planning, None);
+    world.ledger.save_run(run).await.unwrap();
+    let functions =
+        MemoryFunctions::new(world.clock.clone(), takes_ms, move |_, _, number| Ok(returns(number)));
+    let port: Arc<dyn Functions> = Arc::new(functions.clone());
+    (Worker { functions: Some(port), ..worker(world.calm_ports()) }, functions)
+}
+
+fn list(world: &MemoryWorld, run: &Run) -> Option<String> {
+    let part = ObjectName::new("work", run.keys(PLAN).part(ChunkIndex(0)));
+    world.objects.contents(&part).map(|list| String::from_utf8(list.to_vec()).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_as_the_plan_step_gives_the_list_once() {
+    let (world, mut run) = world(Faults::none(), "", &[]).await;
+    let (worker, functions) =
+        planning(&world, &mut run, 0, |_| Returned::Answer("[{\"a\": 1}, 2]".into())).await;
+    for _ in 0..2 {
+        worker.handle(&message_of(&run, PLAN, 0, 0), None).await.unwrap();
+    }
+    assert_eq!(list(&world, &run).unwrap(), "{\"a\":1}\n2\n");
+    let ended = ends(&world);
+    assert!(matches!(&ended[..], [ChunkEnd::Done(one), ChunkEnd::Done(two)] if one == two), "{ended:?}");
+    assert_eq!(functions.events().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_fails_is_invoked_again_later_and_its_message_is_the_reason_in_the_end() {
+    let (world, mut run) = world(Faults::none(), "", &[]).await;
+    let (worker, functions) =
+        planning(&world, &mut run, 0, |number| Returned::Failure(format!("ValueError: {number}"))).await;
+    let mut waiting = vec![message_of(&run, PLAN, 0, 0)];
+    while let Some(body) = waiting.pop() {
+        worker.handle(&body, None).await.unwrap();
+        waiting.extend(world.queues.drain(Queue::Chunks).into_iter().map(|again| again.body));
+    }
+    let ended = ends(&world);
+    let [ChunkEnd::Failed(failure)] = &ended[..] else { panic!("{ended:?}") };
+    let tries = functions.events().len();
+    let reason = format!("function list failed: ValueError: {} (after {tries} tries)", tries - 1);
+    assert_eq!((failure.reason.as_str(), list(&world, &run)), (reason.as_str(), None));
+    assert!(tries > 1);
+}
+
+/// And the function of the user's own goes on without it.
+#[tokio::test(start_paused = true)]
+async fn a_function_that_outlasts_the_worker_counts_as_a_failed_try() {
+    let (world, mut run) = world(Faults::none(), "", &[]).await;
+    let (worker, _) = planning(&world, &mut run, 100_000, |_| Returned::Answer("[1]".into())).await;
+    let ends_at = Some(world.clock.now().plus_ms(60_000));
+    worker.handle(&message_of(&run, PLAN, 0, 0), ends_at).await.unwrap();
+    assert_eq!(world.queues.drain(Queue::Chunks).len(), 1);
+    assert_eq!((ends(&world).len(), list(&world, &run)), (0, None));
 }

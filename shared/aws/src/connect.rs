@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
 use fanfold_ports::Ports;
 
 use crate::ledger::RetryConflicts;
 use crate::{
-    DynamoLedger, DynamoTables, EventBridgeSchedules, EventBus, QueueUrls, S3Objects, ScheduleGroup,
-    SqsQueues, StepFunctionsMaps, SystemClock,
+    DynamoLedger, DynamoTables, EventBridgeSchedules, EventBus, LambdaFunctions, QueueUrls, S3Objects,
+    ScheduleGroup, SqsQueues, StepFunctionsMaps, SystemClock,
 };
 
 /// What differs between AWS and its local stand-ins.
@@ -120,6 +123,15 @@ impl Aws {
     /// Executions of a state machine of Step Functions, given by its ARN.
     pub fn maps(&self, state_machine_arn: impl Into<String>) -> StepFunctionsMaps {
         StepFunctionsMaps::new(self.sfn.clone(), state_machine_arn.into())
+    }
+
+    /// The users' functions on Lambda. A function may be silent for as long as it runs, and who waits for it says how
+    /// long that is: here only a connection is waited for no longer than for others.
+    pub fn functions(&self) -> LambdaFunctions {
+        let patient = TimeoutConfig::builder().connect_timeout(CONNECT).build();
+        let unguarded = StalledStreamProtectionConfig::disabled();
+        let sdk = self.sdk.to_builder().timeout_config(patient).stalled_stream_protection(unguarded).build();
+        LambdaFunctions::new(aws_sdk_lambda::Client::new(&sdk), self.region())
     }
 
     /// The users' tables on DynamoDB.

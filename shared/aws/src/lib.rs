@@ -1,5 +1,5 @@
 //! The ports on AWS: objects on S3, the ledger on DynamoDB, queues on SQS, events and schedules on EventBridge, executions
-//! on Step Functions, the clock of the machine.
+//! on Step Functions, users' functions on Lambda, the clock of the machine.
 //!
 //! Each adapter speaks its port's language on the one side and the SDK's on the other, and has one mapping
 //! from the service's errors to the port's three faults. No SDK type is part of a signature here, and no call
@@ -13,6 +13,7 @@ mod clock;
 mod connect;
 mod error;
 mod events;
+mod functions;
 mod ledger;
 mod maps;
 mod objects;
@@ -23,6 +24,7 @@ mod tables;
 pub use clock::SystemClock;
 pub use connect::{Aws, Settings};
 pub use events::EventBus;
+pub use functions::LambdaFunctions;
 pub use ledger::DynamoLedger;
 pub use maps::StepFunctionsMaps;
 pub use objects::S3Objects;

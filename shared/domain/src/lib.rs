@@ -9,6 +9,7 @@ pub mod announcement;
 pub mod assembly;
 pub mod cluster;
 pub mod document;
+pub mod function;
 pub mod group;
 pub mod ids;
 pub mod key;
@@ -30,6 +31,7 @@ pub mod stamp;
 pub mod tick;
 
 pub use announcement::{Announcement, Event, Milestone};
+pub use function::FunctionName;
 pub use group::{GroupCount, Grouping, Mark, RootCount, Sums};
 pub use ids::{ChunkIndex, ETag, Epoch, Generation, GroupIndex, Origin, RunId, Sequencer};
 pub use launch::{ChunkSet, Launch, LaunchIndex};

@@ -1,4 +1,5 @@
-//! What the services need of the world, as traits: objects, the ledger, queues, events, users' tables, the clock.
+//! What the services need of the world, as traits: objects, the ledger, queues, events, users' tables and
+//! functions, the clock.
 //!
 //! Each port is small, speaks the domain's types and no SDK's, and says of every call what it guarantees when
 //! it is repeated. Under the feature `testing` each has a memory twin that can be told to fail, and a
@@ -11,6 +12,7 @@ pub mod clusters;
 pub mod error;
 pub mod events;
 pub mod fleet;
+pub mod functions;
 pub mod ledger;
 pub mod maps;
 pub mod objects;
@@ -32,6 +34,7 @@ pub use clusters::Clusters;
 pub use error::{Fault, PortError};
 pub use events::Events;
 pub use fleet::{Fleet, KubePorts};
+pub use functions::Functions;
 pub use ledger::Ledger;
 pub use maps::Maps;
 pub use objects::Objects;

@@ -102,6 +102,7 @@ impl Fleet {
                 let worker = Worker {
                     ports,
                     web,
+                    functions: None,
                     work_bucket: WORK.to_owned(),
                     inherited: std::collections::BTreeMap::new(),
                     runs,
@@ -185,6 +186,7 @@ pub(crate) async fn run_pod(
     let worker = Worker {
         ports,
         web,
+        functions: None,
         work_bucket: WORK.to_owned(),
         inherited: std::collections::BTreeMap::new(),
         runs: RunCache::default(),

@@ -183,7 +183,12 @@ fn outside() -> Outside {
         let (status, body) = third_party::answer(request);
         Reply::Answer { status, body, retry_after: None, after_ms: 0 }
     });
-    Outside { web: Arc::new(web), pacer: Arc::new(MemoryPacer::default()), clock: Arc::new(clock) }
+    Outside {
+        web: Arc::new(web),
+        pacer: Arc::new(MemoryPacer::default()),
+        functions: None,
+        clock: Arc::new(clock),
+    }
 }
 
 /// A store of one source, whatever it is pinned to, and of what is written beside it.

@@ -4,6 +4,7 @@
 
 mod clusters;
 mod demos;
+mod functions;
 mod maps;
 mod oracle;
 mod stack;

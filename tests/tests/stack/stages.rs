@@ -13,14 +13,14 @@ const SQUARES: &str = "source: { range: { count: 1000 } }\nsplit: { records: 7 }
 const SUM: &str = "command: [/usr/bin/awk, '{ s += $1 } END { print s }'], aggregate: { fan_in: 10 }";
 
 /// Applies a pipeline that reads no single object, and has it run once.
-async fn run_of(stack: &Stack, name: &str, rest: &str) -> Run {
+pub(crate) async fn run_of(stack: &Stack, name: &str, rest: &str) -> Run {
     let document = format!("pipeline: {name}\n{rest}");
     let pipeline = Pipeline::parse(&document).unwrap_or_else(|error| panic!("{document}\n{error}"));
     stack.apply(&pipeline).await;
     stack.run_without_object(name).await
 }
 
-async fn text(stack: &Stack, run: &Run) -> String {
+pub(crate) async fn text(stack: &Stack, run: &Run) -> String {
     succeeded(run);
     String::from_utf8(stack.read(&run.output).await.expect("it has an output")).expect("it is text")
 }

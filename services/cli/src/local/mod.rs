@@ -13,7 +13,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use fanfold_domain::{Sums, pipeline::Process};
+use fanfold_domain::{
+    Sums,
+    pipeline::{PlanStep, Planner, Process},
+};
 use serde::Serialize;
 
 use crate::{Failed, arguments, say};
@@ -63,6 +66,12 @@ fn run_once(arguments: &arguments::Local, target: &Target<'_>) -> Result<Summary
     let mut pipeline = setup::read_pipeline(&arguments.pipeline)?;
     if let Process::Orders { table: Some(table) } = &pipeline.stages[0].process {
         say::note(&format!("table {table} is not written: a local run has no tables"));
+    }
+    if let Some(PlanStep { planner: Planner::Lambda(function), .. }) = &pipeline.plan {
+        return Err(Failed::Usage(anyhow!(
+            "a local run invokes no function, and the plan step is {function}: give the step a command here, such as \
+             [cat, items.jsonl]"
+        )));
     }
     let input = setup::input(&pipeline, arguments.input.as_deref()).map_err(Failed::Usage)?;
     let nothing = tempfile::NamedTempFile::new().context("a file in the temporary directory")?;

@@ -78,6 +78,7 @@ impl Work {
         let outside = Outside {
             web: Arc::new(WebClient::new(Reach::Anywhere)),
             pacer: Arc::new(MemoryPacer::default()),
+            functions: None,
             clock: Arc::new(LocalClock),
         };
         Self { objects, folders, run, plan, stage, tasks, next: AtomicUsize::new(0), inherited, outside }

@@ -64,7 +64,7 @@ pub use id_range::{IdRange, lines_bytes};
 pub use merge::{Merge, MergeHeader};
 pub use notify::Notify;
 pub use on_error::{OnError, SourceChanged, Tolerance};
-pub use plan_step::PlanStep;
+pub use plan_step::{PlanStep, Planner};
 pub use process::{Credentials, Process};
 pub use rate::{Order, RateLimit};
 pub use request::{InvalidTemplate, Piece, Placeholder, RequestTemplate};
@@ -267,7 +267,7 @@ fn check_plan(fields: &Fields<'_>, source: Option<&Source>, mistakes: &mut Mista
     match (source.format == Format::Items, fields.get("plan").is_some()) {
         (true, false) => {
             let found = "no such field, and `source.items` is to be written by it";
-            mistakes.add(fields.path_of("plan"), found, "a mapping with command");
+            mistakes.add(fields.path_of("plan"), found, "a mapping with command or lambda");
         }
         (false, true) => {
             let found = "a plan step that nothing reads";

@@ -1,4 +1,4 @@
-//! The plan step: a program of the user's own that finds out what there is to be done.
+//! The plan step: a program or a function of the user's own that finds out what there is to be done.
 
 use std::ops::RangeInclusive;
 
@@ -9,27 +9,40 @@ use super::process::{Credentials, Process, arguments};
 use super::rate::Order;
 use super::stage::{Retry, Stage};
 use crate::{
-    PLAN,
+    FunctionName, PLAN,
     document::{
         Mistakes,
-        decode::{Fields, Node, Schema, quantity, word},
+        decode::{Fields, Node, Schema, quantity, text, word},
         quantity::{DURATION, MINUTE, SECOND},
     },
+    function::FUNCTION,
 };
 
-const SCHEMA: Schema = Schema { built: &["command", "timeout", "credentials"], not_yet: &["lambda"] };
+const SCHEMA: Schema = Schema { built: &["command", "lambda", "timeout", "credentials"], not_yet: &[] };
 const TIMEOUT_MS: RangeInclusive<u64> = SECOND..=14 * MINUTE + 30 * SECOND;
 
-/// A program that writes the list of items: JSON Lines on stdout, each a record of the first stage. It runs once a
-/// run; its list is kept, and what follows is retried apart from it.
+/// What writes the list of items, each a record of the first stage. It runs once a run; its list is kept, and
+/// what follows is retried apart from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanStep {
-    /// The program and its arguments: at least one, none empty, none with a NUL.
-    pub argv: Vec<String>,
-    /// How long a try may take, in milliseconds.
+    /// Who writes it.
+    pub planner: Planner,
+    /// How long a try may take, in milliseconds: of a function, with all its pages.
     pub timeout_ms: u64,
-    /// Whether the program sees AWS credentials.
-    pub credentials: Credentials,
+}
+
+/// Who writes the list of items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Planner {
+    /// A program: JSON Lines on stdout.
+    Command {
+        /// The program and its arguments: at least one, none empty, none with a NUL.
+        argv: Vec<String>,
+        /// Whether the program sees AWS credentials.
+        credentials: Credentials,
+    },
+    /// A Lambda function: a JSON array, or pages of one.
+    Lambda(FunctionName),
 }
 
 impl PlanStep {
@@ -37,24 +50,23 @@ impl PlanStep {
         let fields = Fields::open(node, &SCHEMA, mistakes)?;
         let timeout_ms = fields
             .optional("timeout", 5 * MINUTE, mistakes, |node, m| quantity(node, m, &DURATION, &TIMEOUT_MS));
-        let credentials = fields.optional("credentials", Credentials::None, mistakes, |node, m| {
-            word(node, m, Credentials::WORDS, &[])
-        });
-        let allowed = "a list of texts, the program first, such as [./plan]";
-        let argv = fields.required("command", allowed, mistakes, |node, m| arguments(node, m, allowed))?;
-        Some(Self { argv, timeout_ms, credentials })
+        let planner = Planner::decode(&fields, &node.path, mistakes)?;
+        Some(Self { planner, timeout_ms })
     }
 
-    /// The step as the internal stage that it runs as: one chunk, whose part is the list.
+    /// The step as the internal stage that it runs as: one chunk, whose part is the list. It is done by the
+    /// worker's function, wherever the pipeline's own stages run.
     pub fn stage(&self) -> Stage {
+        let process = match &self.planner {
+            Planner::Command { argv, credentials } => {
+                Process::Command { argv: argv.clone(), header_on_stdin: false, credentials: *credentials }
+            }
+            Planner::Lambda(function) => Process::Lambda(function.clone()),
+        };
         Stage {
             name: PLAN.to_owned(),
             upstream: None,
-            process: Process::Command {
-                argv: self.argv.clone(),
-                header_on_stdin: false,
-                credentials: self.credentials,
-            },
+            process,
             run_on: RunOn::Lambda,
             order: Order::Parallel,
             rate: None,
@@ -65,10 +77,39 @@ impl PlanStep {
     }
 
     pub(super) fn to_document(&self) -> Json {
-        json!({
-            "command": self.argv,
-            "timeout": DURATION.format(self.timeout_ms),
-            "credentials": self.credentials.name(),
-        })
+        let timeout = DURATION.format(self.timeout_ms);
+        match &self.planner {
+            Planner::Command { argv, credentials } => {
+                json!({ "command": argv, "timeout": timeout, "credentials": credentials.name() })
+            }
+            Planner::Lambda(function) => json!({ "lambda": function.as_str(), "timeout": timeout }),
+        }
     }
+}
+
+impl Planner {
+    fn decode(step: &Fields<'_>, path: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        let found = match (step.get("command"), step.get("lambda")) {
+            (Some(node), None) => return decode_command(&node, step, mistakes),
+            (None, Some(node)) => return decode_lambda(&node, step, mistakes),
+            (Some(_), Some(_)) => "both command and lambda",
+            (None, None) => "neither command nor lambda",
+        };
+        mistakes.add(path, found, "exactly one of command, lambda");
+        None
+    }
+}
+
+fn decode_command(node: &Node<'_>, step: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Planner> {
+    let credentials = step.optional("credentials", Credentials::None, mistakes, |node, m| {
+        word(node, m, Credentials::WORDS, &[])
+    });
+    let argv = arguments(node, mistakes, "a list of texts, the program first, such as [./plan]")?;
+    Some(Planner::Command { argv, credentials })
+}
+
+fn decode_lambda(node: &Node<'_>, step: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Planner> {
+    step.refuse_all(&["credentials"], "nothing: a function has a role of its own", mistakes);
+    let name = text(node, mistakes, FUNCTION)?;
+    name.parse().map(Planner::Lambda).ok().or_else(|| node.refuse(mistakes, FUNCTION))
 }

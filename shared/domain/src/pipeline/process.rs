@@ -1,9 +1,10 @@
-//! What is done with a chunk: a builtin or the user's command.
+//! What is done with a chunk: a builtin, the user's command, or, by the plan step, the user's function.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::http::Http;
 use super::resize::Resize;
+use crate::FunctionName;
 use crate::document::Mistakes;
 use crate::document::decode::{Fields, Node, Schema, list, text_that, word};
 
@@ -35,6 +36,9 @@ pub enum Process {
         /// Whether the program sees AWS credentials.
         credentials: Credentials,
     },
+    /// Has a function of the user's own give the lines. Of the [plan step](super::PlanStep) alone: no stage of
+    /// a document has it.
+    Lambda(FunctionName),
 }
 
 /// Whether a command sees the worker's AWS credentials.
@@ -89,6 +93,7 @@ impl Process {
                 ("header", json!(if *header_on_stdin { "stdin" } else { "none" })),
                 ("credentials", json!(credentials.name())),
             ],
+            Self::Lambda(function) => vec![("lambda", json!(function.as_str()))],
         };
         stage.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
     }

@@ -10,7 +10,8 @@ use fanfold_ports::{
     objects::{ByteStream, Pin, ReadError, UploadError},
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use serde_json::json;
+
+use crate::plan::PlanRequest;
 
 /// Parts looked at at once.
 const HEADS_AT_ONCE: usize = 32;
@@ -55,12 +56,9 @@ impl Input {
 
     /// What the plan step reads: one line of JSON that says for which run it plans.
     pub fn of_plan_step(run: &Run) -> Self {
-        let request = json!({
-            "run": run.id,
-            "pipeline": run.pipeline.name,
-            "created_at_ms": run.created_at,
-        });
-        let line = Bytes::from(format!("{request}\n"));
+        let mut line = PlanRequest::of(run).to_json();
+        line.push(b'\n');
+        let line = Bytes::from(line);
         Self { offset: 0, len: line.len() as u64, pieces: vec![Piece::Given(line)] }
     }
 

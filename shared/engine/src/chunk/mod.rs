@@ -64,7 +64,7 @@ pub struct Attempt<'a> {
     pub inherited: &'a Inherited,
     /// Where a processor writes rows that its options ask for; none writes none.
     pub tables: Option<&'a Arc<dyn Tables>>,
-    /// How a processor asks third parties; none asks nobody.
+    /// How a processor asks others; none asks nobody.
     pub outside: Option<&'a Outside>,
 }
 

@@ -4,7 +4,8 @@
 use fanfold_domain::pipeline::{Format, Source, Split};
 use fanfold_records::{Dialect, Frame, Framer};
 use futures::TryStreamExt;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, de::Error as _};
+use serde_json::value::RawValue;
 
 use super::{Opened, PlanError};
 
@@ -13,13 +14,6 @@ use super::{Opened, PlanError};
 struct Listed {
     #[serde(default)]
     size: u64,
-}
-
-/// A line of a list of items: any mapping.
-#[derive(Deserialize)]
-struct Item {
-    #[serde(flatten)]
-    _fields: IgnoredAny,
 }
 
 /// What a chunk under way has.
@@ -87,6 +81,14 @@ fn size_of(source: &Source, line: &[u8]) -> Result<u64, serde_json::Error> {
     if source.format == Format::Objects {
         return Ok(serde_json::from_slice::<Listed>(line)?.size);
     }
-    serde_json::from_slice::<Item>(line)?;
+    let item: &RawValue = serde_json::from_slice(line)?;
+    if !is_item(item) {
+        return Err(serde_json::Error::custom("it is true, false, null or a list"));
+    }
     Ok(line.len() as u64)
+}
+
+/// Whether this may be an item: a mapping, a text or a number.
+pub(crate) fn is_item(json: &RawValue) -> bool {
+    matches!(json.get().as_bytes().first(), Some(b'{' | b'"' | b'-' | b'0'..=b'9'))
 }

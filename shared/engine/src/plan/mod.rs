@@ -7,6 +7,7 @@ mod kept;
 mod list;
 mod listed;
 mod reader;
+mod request;
 mod scan;
 
 use std::sync::Arc;
@@ -32,6 +33,8 @@ use self::{
 use crate::dialect;
 
 pub use list::{Wanted, list_objects};
+pub(crate) use listed::is_item;
+pub(crate) use request::PlanRequest;
 pub use scan::scan_chunk;
 
 /// What planning found: the plan, its chunks, and what it cost.
@@ -66,8 +69,8 @@ pub enum PlanError {
     /// There is nothing to be done, where there should be.
     #[error("{0}")]
     Nothing(String),
-    /// A line of a list is no JSON mapping.
-    #[error("line {line} of the list (byte {offset}) is no JSON mapping: {source}")]
+    /// A line of a list is nothing that can be worked on.
+    #[error("line {line} of the list (byte {offset}) is no JSON mapping, text or number: {source}")]
     NotAnItem {
         /// From 1.
         line: u64,

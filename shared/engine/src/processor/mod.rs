@@ -4,6 +4,7 @@ mod command;
 mod copy;
 mod http;
 mod index;
+mod lambda;
 mod orders;
 mod resize;
 
@@ -14,12 +15,13 @@ use fanfold_domain::{
     LineEnd, Run,
     pipeline::{Process, Stage},
 };
-use fanfold_ports::{Fault, Objects, PortError, Tables};
+use fanfold_ports::{Clock, Fault, Functions, Objects, Pacer, PortError, Tables, Web};
 use fanfold_records::Dialect;
 use thiserror::Error;
 
 pub use command::CommandError;
-pub use http::{HttpError, Outside};
+pub use http::HttpError;
+pub use lambda::LambdaError;
 
 /// One record of the source.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +67,9 @@ pub enum ProcessError {
     /// A third party could not be asked.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// A function gave no list.
+    #[error(transparent)]
+    Lambda(#[from] LambdaError),
     /// Rows, or objects beside the part, could not be read or written.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -77,6 +82,7 @@ impl ProcessError {
             Self::Header(_) => false,
             Self::Command(error) => error.may_pass(),
             Self::Http(error) => error.may_pass(),
+            Self::Lambda(error) => error.may_pass(),
             Self::Port(error) => error.fault != Fault::Permanent,
         }
     }
@@ -112,6 +118,19 @@ pub trait Processor: Send {
 /// Variables of the worker's own environment, as it started; a command is given few of them.
 pub type Inherited = BTreeMap<String, String>;
 
+/// What a processor needs of the world that asks others: third parties, or a function of the user's.
+#[derive(Clone)]
+pub struct Outside {
+    /// Who asks third parties.
+    pub web: Arc<dyn Web>,
+    /// How often they are asked.
+    pub pacer: Arc<dyn Pacer>,
+    /// Who invokes functions; none invokes none.
+    pub functions: Option<Arc<dyn Functions>>,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+}
+
 /// What a processor may know of the chunk that it works on.
 #[derive(Clone)]
 pub struct Context<'a> {
@@ -141,7 +160,7 @@ pub struct Context<'a> {
     pub objects: &'a dyn Objects,
     /// Where rows are written; none writes none.
     pub tables: Option<&'a Arc<dyn Tables>>,
-    /// How third parties are asked; none asks nobody.
+    /// How others are asked; none asks nobody.
     pub outside: Option<&'a Outside>,
     /// The last line of output before the chunk, where the stage is sequential.
     pub previous: Option<&'a str>,
@@ -152,7 +171,7 @@ pub fn wants_header(process: &Process) -> bool {
     match process {
         Process::Orders { .. } | Process::Command { .. } => true,
         Process::Http(http) => http.needs_header(),
-        Process::Copy | Process::Index | Process::Resize(_) => false,
+        Process::Copy | Process::Index | Process::Resize(_) | Process::Lambda(_) => false,
     }
 }
 
@@ -166,6 +185,7 @@ pub fn start<'a>(context: &Context<'a>) -> Result<Box<dyn Processor + 'a>, Proce
         Process::Index => Box::new(index::Index::new(context.dialect)),
         Process::Http(http) => Box::new(http::Http::new(context, http)?),
         Process::Orders { .. } => Box::new(orders::Orders::new(context)?),
+        Process::Lambda(function) => Box::new(lambda::Lambda::new(context, function)?),
         Process::Resize(options) => Box::new(resize::Images::new(context, options)),
         Process::Command { argv, header_on_stdin, credentials } => {
             Box::new(command::Command::start(context, argv, *header_on_stdin, *credentials)?)

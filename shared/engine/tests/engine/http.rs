@@ -34,6 +34,7 @@ fn world(
     world.outside = Some(Outside {
         web: Arc::new(web.clone()),
         pacer: Arc::new(MemoryPacer::default()),
+        functions: None,
         clock: Arc::new(clock),
     });
     (world, web)

@@ -4,6 +4,7 @@
 
 mod attempts;
 mod commands;
+mod functions;
 mod http;
 mod orders;
 mod planning;

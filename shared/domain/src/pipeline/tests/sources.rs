@@ -1,6 +1,6 @@
 //! Sources that are not one object.
 
-use super::super::{Format, IdRange, Pipeline, Split};
+use super::super::{Format, IdRange, Pipeline, Process, RunOn, Split};
 use super::mistakes;
 
 const STAGES: &str = "stages: [{name: a, process: index}]";
@@ -22,6 +22,9 @@ fn a_range_a_listing_and_items_are_read_back_as_they_were() {
         "source: {prefix: images/, suffix: .jpg, format: objects}",
         "source: {prefix: images/, format: objects}, split: {records: 10, size: 1GiB}",
         "source: {items: plan}, plan: {command: [./plan, --all], timeout: 90s}",
+        "source: {items: plan}, plan: {lambda: list-items, timeout: 90s}",
+        "source: {items: plan}, plan: {lambda: 'list-items:live'}",
+        "source: {items: plan}, plan: {lambda: 'arn:aws:lambda:eu-west-1:123456789012:function:list-items:7'}",
     ] {
         let pipeline = parse(text);
         assert_eq!(Pipeline::from_value(&pipeline.to_document()), Ok(pipeline), "{text}");
@@ -36,6 +39,45 @@ fn what_is_no_object_is_split_by_records_and_started_by_no_upload() {
     let listing = parse("source: {prefix: images/, format: objects}");
     assert_eq!(listing.split, Split::Records(100));
     assert!(!range.matches("a") && !listing.matches("images/a.jpg"));
+}
+
+#[test]
+fn a_plan_step_is_one_chunk_of_the_workers_function_wherever_its_stages_run() {
+    let stages = "stages: [{name: a, command: [./a], run_on: eks}]";
+    let plan = "source: {items: plan}, plan: {lambda: list-items, timeout: 90s}";
+    let pipeline = Pipeline::parse(&format!("{{pipeline: p, {plan}, {stages}}}")).unwrap();
+    let stage = pipeline.plan.unwrap().stage();
+    assert_eq!((stage.run_on, stage.max_concurrency, stage.timeout_ms), (RunOn::Lambda, 1, 90_000));
+    assert_eq!(stage.process, Process::Lambda("list-items".parse().unwrap()));
+}
+
+#[test]
+fn plan_steps_that_are_none_are_refused() {
+    let function = "a Lambda function of the stack's region: its name, NAME:ALIAS or its ARN, such as \
+         arn:aws:lambda:eu-west-1:123456789012:function:list-items";
+    for (step, refusal) in [
+        ("{}", "plan: found neither command nor lambda; allowed: exactly one of command, lambda".to_owned()),
+        (
+            "{command: [./p], lambda: p}",
+            "plan: found both command and lambda; allowed: exactly one of command, lambda".to_owned(),
+        ),
+        ("{lambda: 'list items'}", format!("plan.lambda: found \"list items\"; allowed: {function}")),
+        (
+            "{lambda: 5}",
+            format!("plan.lambda: found the number 5; allowed: {function} (a text: put it in quotes)"),
+        ),
+        ("{lambda: [p]}", format!("plan.lambda: found a list of 1; allowed: {function}")),
+        (
+            "{lambda: p, credentials: pass}",
+            "plan.credentials: found \"pass\"; allowed: nothing: a function has a role of its own".to_owned(),
+        ),
+        (
+            "{lambda: p, timeout: 15m}",
+            "plan.timeout: found \"15m\"; allowed: a duration from 1s to 870s, in ms, s, m, h, d".to_owned(),
+        ),
+    ] {
+        assert_eq!(refused(&format!("source: {{items: plan}}, plan: {step}")), refusal);
+    }
 }
 
 #[test]
@@ -63,7 +105,7 @@ fn sources_that_are_none_are_refused() {
         ),
         (
             "source: {items: plan}",
-            "plan: found no such field, and `source.items` is to be written by it; allowed: a mapping with command",
+            "plan: found no such field, and `source.items` is to be written by it; allowed: a mapping with command or lambda",
         ),
         (
             "source: {format: lines}, plan: {command: [./p]}",

@@ -15,7 +15,6 @@ use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use fanfold_domain::pipeline;
-use fanfold_ports::{Clock, Pacer, Web};
 use futures::{
     StreamExt,
     future::{BoxFuture, Either, FutureExt, ready, select},
@@ -35,17 +34,6 @@ pub use error::HttpError;
 const OUT_BYTES: usize = 1 << 20;
 /// The most bytes of reasons that are kept until the end of a chunk.
 const MAX_REASON_BYTES: usize = 16 << 20;
-
-/// What a processor needs of the world that asks third parties.
-#[derive(Clone)]
-pub struct Outside {
-    /// Who asks them.
-    pub web: Arc<dyn Web>,
-    /// How often they are asked.
-    pub pacer: Arc<dyn Pacer>,
-    /// Time and chance.
-    pub clock: Arc<dyn Clock>,
-}
 
 /// Records that wait for their request.
 #[derive(Default)]

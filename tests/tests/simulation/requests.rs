@@ -66,9 +66,10 @@ fn asker<'a>(record: &'a Record, asked: &Asked) -> Result<(&'a Run, &'a Stage), 
 /// The key of a record, derived here once more.
 fn key(run: &Run, stage: &Stage, chunk: ChunkIndex, offset: u64) -> String {
     let namespace = Uuid::new_v5(&FANFOLD, format!("{}/{}", run.pipeline.name, stage.name).as_bytes());
-    let is_ids = matches!(run.pipeline.source.format, Format::Ids(_));
-    let name = if stage.upstream.is_some() || is_ids {
+    let name = if stage.upstream.is_some() {
         format!("{}/{}/{chunk}:{offset}", run.id, stage.name)
+    } else if matches!(run.pipeline.source.format, Format::Ids(_)) {
+        format!("{}/{}:{offset}", run.id, stage.name)
     } else {
         let input = run.input();
         format!("{}/{}@{}:{offset}", input.object.bucket, input.object.key, input.version_or_etag())

@@ -416,12 +416,15 @@ impl Record {
         }
     }
 
-    /// Nothing is removed but what a run left that has ended, was announced, and is to be cleaned.
+    /// Nothing is removed but what a run left that has ended, was announced, and is to be cleaned; also by an invocation
+    /// that goes on after its message was given up.
     pub(crate) fn removed(&mut self, bucket: &str, key: &str) {
         self.removed.insert(key.to_owned());
         let run = self.runs.values().find(|run| key.contains(run.id.as_str()));
         let is_asked = run.is_some_and(|run| {
-            matches!(run.cleaning, Cleaning::Asked(_) | Cleaning::Done(_)) && run.unannounced.is_empty()
+            let was_asked =
+                matches!(run.cleaning, Cleaning::Asked(_) | Cleaning::Done(_) | Cleaning::GivenUp(_));
+            was_asked && run.unannounced.is_empty()
         });
         let may_be = run.is_some_and(|run| run.pipeline.cleanup.applies_to(run.state)) && is_asked;
         if bucket != WORK || !may_be {

@@ -107,8 +107,8 @@ class Bench:
         print(f"\n{end_to_end.HEADER}", flush=True)
         end_to_end.begin()
         # The first one starts the functions.
-        for records in [200, *sizes]:
-            found = end_to_end.measure(self.programs, self.data("quoted", records), records)
+        for place, records in enumerate([200, *sizes]):
+            found = end_to_end.measure(self.programs, self.data("quoted", records), records, f"{place}/")
             self.end_to_end.append(found)
             print(found.row(), flush=True)
         end_to_end.end()

@@ -54,7 +54,8 @@ def build() -> Path:
     # CARGO_TARGET_DIR is set by this.
     target = programs("release")
     for wanted in (["-p", "fanfold-images", "--example", "resize"], ["-p", "fanfold-tests", "--bin", "fanfold-photos"]):
-        if subprocess.run(["cargo", "build", "--release", "--locked", *wanted], cwd=PROJECT).returncode != 0:
+        command = ["bash", "-c", '. scripts/lib/cache && cargo build --release --locked "$@"', "build", *wanted]
+        if subprocess.run(command, cwd=PROJECT).returncode != 0:
             fail("the build failed")
     return target
 

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from . import demo_eks, examples
-from .commands import outputs
+from .commands import outputs, running_port
 from .counts import counted
 from .settings import PROJECT, SERVER_LOG, STATE, fail, programs
 from .steps import CLIENT, PIPELINE, ended, fanfold, objects, run_of, step
@@ -31,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if wrong := misused(arguments):
         parser.error(wrong)
-    target = programs(profile()) if arguments.deployed else deploy(arguments.on)
+    target = deployed() if arguments.deployed else deploy(arguments.on)
     if arguments.example != "orders":
         return examples.show(arguments.example, target, arguments.count)
     work = STATE / "demo"
@@ -72,6 +72,11 @@ def deploy(on: str) -> Path:
         # First: functions are told where clusters are when the local AWS starts.
         demo_eks.start_clusters()
     step("stack", [PROJECT / "scripts" / "stack", "up"])
+    return programs(profile())
+
+
+def deployed() -> Path:
+    running_port()
     return programs(profile())
 
 

@@ -54,11 +54,11 @@ def end() -> None:
     subprocess.run([PROJECT / "scripts" / "stack", "down"], check=True, stdout=subprocess.DEVNULL)
 
 
-def measure(programs: Path, source: Path, records: int) -> EndToEnd:
-    """Uploads a source, waits for the output of its run, and looks into the log and the processes."""
+def measure(programs: Path, source: Path, records: int, prefix: str) -> EndToEnd:
+    """Uploads a source under a prefix of its own, waits for the output of its run, and looks into the log and the processes."""
     asked, cpu = counted("requests"), cpu_s()
     with redirect_stdout(io.StringIO()):
-        shown, seconds = demo.follow(programs, source, "")
+        shown, seconds = demo.follow(programs, source, prefix)
     run = shown["run"]
     times = moments(run["id"])
     phases = [later - earlier for earlier, later in zip(times, times[1:])]

@@ -1,5 +1,6 @@
-"""What a user of Step Functions does today: `native_map.py BUCKET KEY ROWS AT_ONCE` has a Distributed Map read a CSV and
-hand its rows to a function in batches, each of which leaves an object. Prints what it took, as JSON."""
+"""What a user of Step Functions does today: a Distributed Map reads a CSV and hands its rows to a function in batches,
+each of which leaves an object. `native_map.py deploy BUCKET KEY ROWS AT_ONCE` makes it, `native_map.py run BUCKET` runs it
+and prints what it took, as JSON."""
 
 import io
 import json
@@ -24,12 +25,11 @@ def handler(event, _context):
 """
 
 
-def main(bucket: str, key: str, rows: str, at_once: str) -> None:
-    function, states = boto3.client("lambda"), boto3.client("stepfunctions")
-    arn = function.create_function(
+def deploy(bucket: str, key: str, rows: str, at_once: str) -> None:
+    function = boto3.client("lambda").create_function(
         FunctionName=NAME, Runtime="python3.12", Handler="index.handler", Role=ROLE, Timeout=60, MemorySize=1024,
         Code={"ZipFile": zipped(FUNCTION % bucket)},
-    )["FunctionArn"]
+    )
     definition = {
         "StartAt": "Batches",
         "States": {
@@ -45,15 +45,21 @@ def main(bucket: str, key: str, rows: str, at_once: str) -> None:
                 "ItemProcessor": {
                     "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
                     "StartAt": "Do",
-                    "States": {"Do": {"Type": "Task", "Resource": arn, "End": True}},
+                    "States": {"Do": {"Type": "Task", "Resource": function["FunctionArn"], "End": True}},
                 },
                 "End": True,
             }
         },
     }
-    machine = states.create_state_machine(name=NAME, definition=json.dumps(definition), roleArn=ROLE)
+    boto3.client("stepfunctions").create_state_machine(name=NAME, definition=json.dumps(definition), roleArn=ROLE)
+
+
+def run(bucket: str) -> None:
+    states = boto3.client("stepfunctions")
+    machines = states.list_state_machines()["stateMachines"]
+    machine = next(machine["stateMachineArn"] for machine in machines if machine["name"] == NAME)
     began = time.monotonic()
-    execution = states.start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
+    execution = states.start_execution(stateMachineArn=machine)["executionArn"]
     while (found := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
         time.sleep(POLL_S)
     seconds = time.monotonic() - began
@@ -73,4 +79,4 @@ def zipped(code: str) -> bytes:
     return buffer.getvalue()
 
 
-main(*sys.argv[1:])
+{"deploy": deploy, "run": run}[sys.argv[1]](*sys.argv[2:])

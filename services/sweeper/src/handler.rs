@@ -7,7 +7,9 @@ use fanfold_domain::{
     message::{FoldMessage, Intake, InvalidMessage, encode},
     pipeline::Depends,
 };
-use fanfold_lifecycle::{LifecycleError, announce, fail, finish_if_full, follow_root, give_up, read};
+use fanfold_lifecycle::{
+    LifecycleError, announce, fail, fail_for_good, finish_if_full, follow_root, give_up, read,
+};
 use fanfold_ports::{
     Maps, PortError, Ports, Queue,
     clusters::ClusterError,
@@ -26,8 +28,6 @@ const PAGE: usize = 200;
 const RUNS_AT_ONCE: usize = 16;
 /// Ledger reads under way at once, for one run.
 const READS_AT_ONCE: usize = 16;
-/// Longer than it takes to end a run.
-const REPORT_DELAY_S: u32 = 60;
 
 /// The sweeper and what it works with.
 pub struct Sweeper {
@@ -194,13 +194,8 @@ impl Sweeper {
         if run.state == RunState::Completing {
             return Ok(give_up(&self.ports, &run.id, RunState::Failed, &reason).await?);
         }
-        // No sweep comes back to a run that has ended: should this one die before the report is sent, one is on
-        // its way already.
-        let report = FoldMessage::Report { run: run.id.clone(), generation: run.generation };
-        let report = Outgoing { body: encode(&report), delay_s: REPORT_DELAY_S };
-        self.ports.queues.send(Queue::Folds, vec![report]).await?;
-        fail(&self.ports, &run.id, run.generation, &reason).await?;
-        Ok(())
+        // No sweep comes back to a run that has ended.
+        Ok(fail_for_good(&self.ports, &run.id, run.generation, &reason).await?)
     }
 
     async fn progress(&self, run: &Run) -> Result<String, SweeperError> {

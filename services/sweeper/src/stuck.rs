@@ -1,6 +1,6 @@
 //! What a run needs that is not settled: pure.
 
-use fanfold_domain::{Cleaning, Run, RunState, Timestamp};
+use fanfold_domain::{Cleaning, PLAN, Run, RunState, Timestamp};
 
 /// Longer than a splitter may take, with its redelivery.
 const PLANNING_MS: u64 = 10 * 60_000;
@@ -57,6 +57,12 @@ fn cleaning_due(run: &Run, now: Timestamp) -> bool {
     run.is_to_be_cleaned() && run.unannounced.is_empty() && waited
 }
 
+/// How long a run may be planned without a change: a plan step may make all its tries, and is not begun beside itself.
+fn planning_ms(run: &Run) -> u64 {
+    let step = if run.list.is_none() { run.stage(PLAN) } else { None };
+    PLANNING_MS + step.map_or(0, |step| u64::from(step.retry.attempts) * step.timeout_ms)
+}
+
 /// What `run` needs at `now`, if anything.
 pub(crate) fn repair(run: &Run, now: Timestamp) -> Option<Repair> {
     if run.state.has_ended() {
@@ -71,7 +77,7 @@ pub(crate) fn repair(run: &Run, now: Timestamp) -> Option<Repair> {
         RunState::Planning if run.scan.is_none() && now.ms_since(run.created_at) >= NEVER_PLANNED_MS => {
             Some(Repair::EndPlanning)
         }
-        RunState::Planning if still_for >= PLANNING_MS => Some(Repair::Plan),
+        RunState::Planning if still_for >= planning_ms(run) => Some(Repair::Plan),
         RunState::Running if still_for >= RUNNING_MS => Some(Repair::Fold),
         RunState::Completing if still_for >= COMPLETING_MS => Some(Repair::Assemble),
         _ => None,

@@ -6,6 +6,7 @@ use fanfold_domain::{
     ByteRange, ChunkIndex, GroupIndex, Grouping, LineEnd, Mark, ObjectName, Plan, Run, RunState, Stamp, Sums,
     Timestamp,
     message::{ChunkEnd, Completion, FoldMessage, Intake, decode, encode},
+    pipeline::Pipeline,
 };
 use fanfold_ports::{
     Clock, Ledger, Objects, Queue,
@@ -93,6 +94,23 @@ async fn a_run_stuck_in_planning_is_planned_again_every_ten_minutes_and_failed_a
     let run = now(&world, &run).await;
     assert_eq!(run.state, RunState::Failed);
     assert!(run.reason.unwrap().contains("could not be planned within an hour"));
+}
+
+/// All tries of a plan step may take longer than a splitter does.
+#[tokio::test(start_paused = true)]
+async fn a_plan_step_is_not_begun_beside_itself() {
+    let (world, sweeper, run) = world(RunState::Planning).await;
+    let document = "{pipeline: p, source: {items: plan}, plan: {command: [./plan], timeout: 5m}, \
+                    stages: [{name: s, process: copy}]}";
+    let pipeline = Pipeline::parse(document).unwrap();
+    world.ledger.save_run(&Run { pipeline, ..run }).await.unwrap();
+    // Three tries of five minutes, and the ten of a splitter.
+    world.clock.sleep_ms(24 * MINUTE).await;
+    sweeper.sweep(NEVER).await.unwrap();
+    assert_eq!(world.queues.drain(Queue::Intake).len(), 0);
+    world.clock.sleep_ms(MINUTE).await;
+    sweeper.sweep(NEVER).await.unwrap();
+    assert_eq!(world.queues.drain(Queue::Intake).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

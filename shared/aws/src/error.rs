@@ -68,7 +68,7 @@ fn fault(effect: Effect, reached: Reached<'_>) -> Fault {
         Reached::Service { status, code } => match (status, code) {
             (_, Some(code)) if NOT_NOW.contains(&code) => Fault::Transient,
             (_, Some(code)) if FAILED_WITHIN.contains(&code) => unknown,
-            (429 | 503, _) => Fault::Transient,
+            (408 | 429 | 503, _) => Fault::Transient,
             (500.., _) => unknown,
             _ => Fault::Permanent,
         },

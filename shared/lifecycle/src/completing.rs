@@ -8,8 +8,8 @@ use fanfold_domain::{
 use fanfold_ports::{Ports, Queue, ledger::Saved, objects::Upload, queues::Outgoing};
 
 use crate::{
-    LifecycleError, TRIES, announce::try_to_announce, changed_all_the_time, ending::send_report, fail, read,
-    supersede,
+    LifecycleError, TRIES, announce::try_to_announce, changed_all_the_time, ending::send_report,
+    fail_for_good, read, supersede,
 };
 
 /// Makes a running run `completing`, whose stages have these final sums, or fails it for them.
@@ -18,8 +18,7 @@ pub(crate) async fn finish(ports: &Ports, run: &Run, stages: &[Sums]) -> Result<
     let sums = Run::total(stages);
     for _ in 0..TRIES {
         if let Some(reason) = final_verdict(&run, stages, &sums) {
-            fail(ports, &run.id, run.generation, &reason).await?;
-            return Ok(());
+            return fail_for_good(ports, &run.id, run.generation, &reason).await;
         }
         let completing = Run { sums: Some(sums), ..run.advanced(RunState::Completing, ports.clock.now())? };
         if ports.ledger.save_run_as_owner(&completing).await? == Saved::Now {

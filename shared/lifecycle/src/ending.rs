@@ -31,6 +31,26 @@ pub async fn fail(
     Ok(run)
 }
 
+/// How long a report waits that is sent before its run fails: longer than it takes to fail it.
+const REPORT_DELAY_S: u32 = 60;
+
+/// Fails a run for what nobody comes back to: should whoever draws the arrow die before it asks for the report of bad
+/// records, one is on its way already. Of a run that did not fail nothing is reported.
+///
+/// # Errors
+/// A read or write failed.
+pub async fn fail_for_good(
+    ports: &Ports,
+    id: &RunId,
+    generation: Generation,
+    reason: &str,
+) -> Result<(), LifecycleError> {
+    let report = encode(&FoldMessage::Report { run: id.clone(), generation });
+    ports.queues.send(Queue::Folds, vec![Outgoing { body: report, delay_s: REPORT_DELAY_S }]).await?;
+    fail(ports, id, generation, reason).await?;
+    Ok(())
+}
+
 /// Has the bad records of a failed run written, if it came as far as having chunks.
 pub(crate) async fn send_report(ports: &Ports, run: &Run) -> Result<(), LifecycleError> {
     if run.plan.is_some() {

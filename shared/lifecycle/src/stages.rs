@@ -18,7 +18,7 @@ use crate::{
     announce::try_to_announce_end,
     change,
     completing::{finish, send_assembly},
-    ending::fail,
+    ending::fail_for_good,
     read,
 };
 
@@ -168,8 +168,7 @@ pub async fn follow_root(
         return Ok(());
     }
     if let Some(reason) = run.verdict(stage, &root.sums) {
-        fail(ports, id, generation, &reason).await?;
-        return Ok(());
+        return fail_for_good(ports, id, generation, &reason).await;
     }
     // Before any stage begins that waits for this one, so that its end is not told of after theirs.
     let noted = if stage == run.last_stage().name { None } else { note_end(ports, &run, stage).await? };

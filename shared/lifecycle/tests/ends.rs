@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use fanfold_domain::{
-    ByteRange, GroupIndex, Grouping, LineEnd, Plan, Run, RunState, Sums, pipeline::Pipeline,
+    ByteRange, GroupIndex, Grouping, LineEnd, Plan, Run, RunState, Sums,
+    message::{FoldMessage, decode},
+    pipeline::Pipeline,
 };
 use fanfold_lifecycle::follow_root;
 use fanfold_ports::{
-    Ledger, Ports,
+    Ledger, Ports, Queue,
     contract::sample_run,
     ledger::{Freshness, StageId},
     memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
@@ -130,5 +132,17 @@ async fn a_stage_of_which_too_much_failed_is_not_finished_and_nothing_begins_beh
     let run = ends.now().await;
     assert_eq!((run.state, ends.announced()), (RunState::Failed, vec![]));
     assert!(run.reason.unwrap().starts_with("2 of 5 chunks failed"));
-    assert_eq!(ends.world.queues.drain(fanfold_ports::Queue::Intake), vec![]);
+    assert_eq!(ends.world.queues.drain(Queue::Intake), vec![]);
+}
+
+/// Nobody comes back to the end of a stage of a run that has failed: the report is asked for before.
+#[tokio::test]
+async fn the_report_of_a_run_that_fails_at_a_stages_end_is_on_its_way_before_it_has_failed() {
+    let ends = Ends::new().await;
+    ends.fill("s0", 1).await;
+    ends.follow("s0").await;
+    let reports = ends.world.queues.drain(Queue::Folds);
+    let report = FoldMessage::Report { run: ends.run.id.clone(), generation: ends.run.generation };
+    assert!(reports.iter().all(|sent| decode::<FoldMessage>(&sent.body).unwrap() == report));
+    assert_eq!(reports.iter().map(|sent| sent.delay_s).collect::<Vec<_>>(), [60, 0]);
 }

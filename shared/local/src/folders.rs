@@ -104,13 +104,16 @@ impl Listing<'_> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name();
-            let name = name.to_str().ok_or_else(|| {
+            let Some(name) = name.to_str() else {
                 let reason = format!("{} has a name that is not UTF-8", entry.path().display());
-                io::Error::new(ErrorKind::InvalidData, reason)
-            })?;
+                return Err(io::Error::new(ErrorKind::InvalidData, reason));
+            };
             // As it stands in keys, so that it is sorted as they are.
             let slash = if entry.file_type()?.is_dir() { "/" } else { "" };
-            keys.push((format!("{base}{name}{slash}"), entry.path()));
+            let key = format!("{base}{name}{slash}");
+            if self.may_hold(&key) {
+                keys.push((key, entry.path()));
+            }
         }
         keys.sort_unstable();
         for (key, path) in keys {
@@ -118,23 +121,19 @@ impl Listing<'_> {
                 return Ok(());
             }
             if key.ends_with('/') {
-                if self.may_hold(&key) {
-                    self.read(&path, &key)?;
-                }
-            } else if key.starts_with(self.prefix)
-                && self.after.is_none_or(|after| key.as_str() > after)
-                && let Some((stamp, etag)) = standing(&path)?
-            {
+                self.read(&path, &key)?;
+            } else if let Some((stamp, etag)) = standing(&path)? {
                 self.found.push(Listed { key, etag, size_bytes: stamp.size_bytes });
             }
         }
         Ok(())
     }
 
-    /// Whether a folder may hold what is wanted.
-    fn may_hold(&self, folder: &str) -> bool {
-        let of_prefix = folder.starts_with(self.prefix) || self.prefix.starts_with(folder);
-        of_prefix && self.after.is_none_or(|after| folder > after || after.starts_with(folder))
+    /// Whether a file is wanted, or a folder (whose key ends with a slash) may hold what is.
+    fn may_hold(&self, key: &str) -> bool {
+        let is_above = |wanted: &str| key.ends_with('/') && wanted.starts_with(key);
+        let of_prefix = key.starts_with(self.prefix) || is_above(self.prefix);
+        of_prefix && self.after.is_none_or(|after| key > after || is_above(after))
     }
 }
 

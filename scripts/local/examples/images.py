@@ -22,9 +22,10 @@ def show(example: Example, count: int | None) -> None:
     for folder in (photos, small):
         shutil.rmtree(folder, ignore_errors=True)
     steps.step("generate", [example.target / "fanfold-photos", "--count", count, photos])
+    # First: what it lists starts no other pipeline.
+    example.apply()
     print("-- upload", flush=True)
     steps.objects("upload-all", photos / "images", outputs()["InputBucket"], PREFIX)
-    example.apply()
     shown, seconds = example.run("images")
     lines = [json.loads(line) for line in example.output(shown).read_text().splitlines()]
     steps.objects("download-all", outputs()["OutputBucket"], RESULTS, small)

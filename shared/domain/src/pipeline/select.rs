@@ -2,14 +2,18 @@
 
 use std::cmp::Reverse;
 
-use super::Pipeline;
+use super::{Format, Pipeline};
 
 impl Pipeline {
-    /// Whether an object of this key starts a run: the pipeline reads one object a run, and this one has the source's prefix and suffix, is no folder (a key that
-    /// ends in `/`, as the console makes them) and nothing that this pipeline itself may have written.
+    /// Whether an object of this key starts a run: the pipeline reads one object a run, and this may be it.
     pub fn matches(&self, key: &str) -> bool {
-        self.source.is_object()
-            && key.starts_with(&self.source.prefix)
+        self.source.is_object() && self.covers(key)
+    }
+
+    /// Whether the key has the source's prefix and suffix, is no folder (one that ends in `/`, as the console makes them)
+    /// and nothing that this pipeline itself may have written.
+    fn covers(&self, key: &str) -> bool {
+        key.starts_with(&self.source.prefix)
             && key.ends_with(&self.source.suffix)
             && !key.ends_with('/')
             && !self.merge.may_write(key)
@@ -17,13 +21,20 @@ impl Pipeline {
     }
 }
 
-/// The pipeline that an object of this key starts, if any matches: that of the longest prefix; among equals that
-/// of the longest suffix; then the first by name. The order in which they are given says nothing.
+/// The pipeline that an object of this key starts, if any: that of the longest prefix; among equals that of the longest
+/// suffix; then the first by name. The order in which they are given says nothing.
+///
+/// What a pipeline lists starts no other of a shorter prefix: photographs under `images/` are not for a pipeline that
+/// takes every upload.
 pub fn select<'a>(pipelines: impl IntoIterator<Item = &'a Pipeline>, key: &str) -> Option<&'a Pipeline> {
+    let lists = |pipeline: &Pipeline| pipeline.source.format == Format::Objects && pipeline.covers(key);
     pipelines
         .into_iter()
-        .filter(|pipeline| pipeline.matches(key))
-        .max_by_key(|p| (p.source.prefix.len(), p.source.suffix.len(), Reverse(p.name.as_str())))
+        .filter(|pipeline| pipeline.matches(key) || lists(pipeline))
+        .max_by_key(|p| {
+            (p.source.prefix.len(), p.source.suffix.len(), p.source.is_object(), Reverse(p.name.as_str()))
+        })
+        .filter(|chosen| chosen.source.is_object())
 }
 
 #[cfg(test)]
@@ -85,5 +96,20 @@ mod tests {
         assert_eq!(name("orders/x.txt").as_deref(), Some("c"));
         assert_eq!(name("x.csv").as_deref(), Some("a"));
         assert_eq!(name("x_Output"), None);
+    }
+
+    #[test]
+    fn what_a_pipeline_lists_starts_none_of_a_shorter_prefix() {
+        let all = pipeline("all", "", "", "");
+        let thumbnails = pipeline("thumbnails", "images/new/", "", "");
+        let twin = pipeline("twin", "images/", ".jpg", "");
+        let listing = "{pipeline: images, source: {prefix: images/, suffix: .jpg, format: objects}, \
+                       stages: [{name: s, process: copy}]}";
+        let images = Pipeline::parse(listing).unwrap();
+        let name = |key: &str| select([&all, &images, &thumbnails], key).map(|p| p.name.clone());
+        assert_eq!(name("images/a.jpg"), None);
+        assert_eq!(name("images/a.png").as_deref(), Some("all"));
+        assert_eq!(name("images/new/a.jpg").as_deref(), Some("thumbnails"));
+        assert_eq!(select([&images, &twin], "images/a.jpg").map(|p| p.name.as_str()), Some("twin"));
     }
 }

@@ -2,21 +2,25 @@
 
 Its own CRC-64/NVME is pure Python and takes 250 ms a MB while everything else waits; awscrt's is native. It answers a
 range of a version with the whole of it, does not tell a schedule's target the time of its tick, and gives each item of
-a Distributed Map a child of its own, whatever its ItemBatcher says.
+a Distributed Map a child of its own, whatever its ItemBatcher says. With FANFOLD_BATCHING_WINDOW set a function gets
+batches as AWS makes them: as many messages as its mapping says, once they are there or the first has waited long enough.
 
 And requests are counted: GET /_fanfold/requests tells how many there were, by the client's application
 (AWS_SDK_UA_APP_ID), service and operation; GET /_fanfold/entries how many messages or items these held.
 """
 
 import json
+import os
 import re
+import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 from awscrt import checksums
 from ministack import app as ministack
-from ministack.services import eventbridge, s3, stepfunctions
+from ministack.services import eventbridge, lambda_svc, s3, sqs, stepfunctions
 
 # What a batch of Step Functions may be, unless the state machine says less.
 MAX_BATCH_BYTES = 262_144
@@ -161,9 +165,46 @@ def batches(items: list, batcher: dict):
         yield {"Items": batch}
 
 
+def windowed(receive):
+    """The poller that waits for a batch."""
+    since: dict[str, float] = {}
+
+    def received(url: str, most: int) -> list:
+        window = window_s(url)
+        if not window:
+            return receive(url, most)
+        with sqs._queues_lock:
+            queue, now = sqs._get_q(url), time.time()
+            sqs._expire_retained(queue)
+            sqs._dlq_sweep(queue)
+            there = sum(message.get("visible_at", 0) <= now for message in queue["messages"])
+            if there == 0:
+                return []
+            if url not in since:
+                since[url] = now
+                wake = threading.Timer(window, lambda_svc._esm_wake.set)
+                wake.daemon = True
+                wake.start()
+            if there < most and now - since[url] < window:
+                return []
+            del since[url]
+            return sqs._collect_msgs(queue, most, int(queue["attributes"].get("VisibilityTimeout", "30")))
+
+    return received
+
+
+def window_s(url: str) -> float:
+    name = url.rpartition("/")[2]
+    mappings = (mapping for _, _, mapping in lambda_svc._iter_all_esms())
+    return next((mapping.get("MaximumBatchingWindowInSeconds") or 0 for mapping in mappings
+                 if mapping.get("EventSourceArn", "").endswith(f":{name}")), 0)
+
+
 s3._crc64nvme = checksums.crc64nvme
 s3._get_object = range_of_version(s3._get_object)
 eventbridge._invoke_target = told_the_time(eventbridge._invoke_target)
 stepfunctions._run_distributed_map = batched(stepfunctions._run_distributed_map)
+if os.environ.get("FANFOLD_BATCHING_WINDOW"):
+    sqs._receive_messages_for_esm = windowed(sqs._receive_messages_for_esm)
 ministack.app = counted
 ministack.main()

@@ -2,9 +2,7 @@
 
 import argparse
 import filecmp
-import json
 import os
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -14,7 +12,7 @@ from . import demo_eks, examples
 from .commands import outputs, running_port
 from .counts import counted
 from .settings import PROJECT, SERVER_LOG, STATE, fail, programs
-from .steps import CLIENT, PIPELINE, ended, fanfold, objects, run_of, step
+from .steps import PIPELINE, ended, fanfold, objects, run_of, step
 
 DEFAULTS = {"rows": 1_000_000, "on": "lambda", "style": "quoted"}
 
@@ -59,7 +57,7 @@ def misused(arguments: argparse.Namespace) -> str | None:
     if arguments.deployed and arguments.on == "eks":
         return "--deployed is of --on lambda: clusters are started here"
     if arguments.count is not None and arguments.example not in examples.COUNTED:
-        return f"--count is of {' and '.join(examples.COUNTED)}, and {arguments.example} was asked for"
+        return f"--count is of {', '.join(examples.COUNTED)}, and {arguments.example} was asked for"
     if arguments.count is not None and arguments.count < 1:
         return f"--count is {arguments.count}; at least 1"
     return None

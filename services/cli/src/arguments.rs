@@ -144,7 +144,8 @@ pub(crate) struct Local {
     /// The file to process; the folder that stands for the bucket, for a pipeline that lists objects; none for one that
     /// reads ids or items.
     pub(crate) input: Option<PathBuf>,
-    /// The pipeline's document (YAML or JSON). Its source's prefix and suffix are not matched.
+    /// The pipeline's document (YAML or JSON). Its source's prefix and suffix say what of a folder is listed,
+    /// and are not matched otherwise.
     #[arg(long, value_name = "FILE.yaml")]
     pub(crate) pipeline: PathBuf,
     /// Where the output appears, whole or not at all.

@@ -187,6 +187,7 @@ mod tests {
     fn a_throttled_call_is_transient_whatever_it_was() {
         for (status, code) in [
             (503, "SlowDown"),
+            (408, "EFSMountTimeoutException"),
             (200, "SlowDown"),
             (400, "ThrottlingException"),
             (400, "ProvisionedThroughputExceededException"),

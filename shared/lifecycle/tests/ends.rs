@@ -19,7 +19,7 @@ use serde_json::Value;
 const PIPELINE: &str = "{pipeline: p, source: {format: lines}, stages: [{name: s0, process: copy}, \
      {name: s1, process: copy, depends: n_to_n}, \
      {name: s2, process: copy, depends: {stage: s0, by: all}, aggregate: {fan_in: 2}}], \
-     on_error: {tolerate_failed_chunks: 1}}";
+     on_error: {tolerate_failed_chunks: 1, max_bad_records: 2}}";
 
 /// A run under way of five chunks, of which stage `s2` makes three.
 struct Ends {
@@ -48,7 +48,11 @@ impl Ends {
 
     /// Marks all groups of a stage in its root, in each of which so many chunks failed.
     async fn fill(&self, stage: &str, failed_chunks: u64) {
-        let sums = Sums { records: 1, failed_chunks, ..Sums::default() };
+        self.fill_with(stage, Sums { records: 1, failed_chunks, ..Sums::default() }).await;
+    }
+
+    /// Marks all groups of a stage in its root, each with these sums.
+    async fn fill_with(&self, stage: &str, sums: Sums) {
         let groups = self.run.grouping_of(stage).unwrap().groups();
         for group in (0..groups).map(GroupIndex) {
             self.ports.ledger.mark_folded(&self.id(stage), group, sums).await.unwrap();
@@ -62,6 +66,14 @@ impl Ends {
 
     async fn now(&self) -> Run {
         self.ports.ledger.run(&self.run.id, Freshness::Consistent).await.unwrap().unwrap()
+    }
+
+    /// The seconds that the reports wait that were asked for, in order; nothing else was.
+    fn reports(&self) -> Vec<u32> {
+        let report = FoldMessage::Report { run: self.run.id.clone(), generation: self.run.generation };
+        let sent = self.world.queues.drain(Queue::Folds);
+        assert!(sent.iter().all(|sent| decode::<FoldMessage>(&sent.body).unwrap() == report));
+        sent.iter().map(|sent| sent.delay_s).collect()
     }
 
     /// The stages whose ends were announced, in order, with their numbers of chunks.
@@ -135,14 +147,25 @@ async fn a_stage_of_which_too_much_failed_is_not_finished_and_nothing_begins_beh
     assert_eq!(ends.world.queues.drain(Queue::Intake), vec![]);
 }
 
-/// Nobody comes back to the end of a stage of a run that has failed: the report is asked for before.
+/// Nobody comes back to a run that has failed: the report is asked for before.
 #[tokio::test]
 async fn the_report_of_a_run_that_fails_at_a_stages_end_is_on_its_way_before_it_has_failed() {
     let ends = Ends::new().await;
     ends.fill("s0", 1).await;
     ends.follow("s0").await;
-    let reports = ends.world.queues.drain(Queue::Folds);
-    let report = FoldMessage::Report { run: ends.run.id.clone(), generation: ends.run.generation };
-    assert!(reports.iter().all(|sent| decode::<FoldMessage>(&sent.body).unwrap() == report));
-    assert_eq!(reports.iter().map(|sent| sent.delay_s).collect::<Vec<_>>(), [60, 0]);
+    assert_eq!(ends.now().await.state, RunState::Failed);
+    assert_eq!(ends.reports(), [60, 0]);
+}
+
+/// Each stage has as many bad records as the run may have, so that none fails by itself.
+#[tokio::test]
+async fn so_is_that_of_a_run_that_fails_by_the_sums_of_all_its_stages() {
+    let ends = Ends::new().await;
+    for stage in ["s0", "s1", "s2"] {
+        let sums = Sums { records: 2, bad_records: 1, ..Sums::default() };
+        ends.fill_with(stage, sums).await;
+    }
+    ends.follow("s2").await;
+    assert_eq!(ends.now().await.state, RunState::Failed);
+    assert_eq!(ends.reports(), [60, 0]);
 }

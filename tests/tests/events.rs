@@ -22,7 +22,7 @@ use fanfold_ports::{
 use fanfold_runtime::sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch, run_whole_batch};
 use fanfold_splitter::Splitter;
 use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper};
-use fanfold_tracker::Tracker;
+use fanfold_tracker::{Notes, Tracker};
 use fanfold_worker::Worker;
 use serde_json::Value;
 
@@ -118,7 +118,12 @@ impl Stack {
     }
 
     fn tracker(&self) -> Tracker {
-        Tracker { ports: self.ports.clone(), work_bucket: "work".into(), runs: RunCache::default() }
+        Tracker {
+            ports: self.ports.clone(),
+            work_bucket: "work".into(),
+            runs: RunCache::default(),
+            notes: Notes::default(),
+        }
     }
 
     async fn track(&self, event: SqsEvent) -> SqsBatchResponse {

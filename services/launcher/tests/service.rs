@@ -123,11 +123,11 @@ async fn a_launch_of_a_later_stage_leaves_out_what_failed_before_it_began() {
         Pipeline::parse(&PIPELINE.replace("[{name", "[{name: before, process: copy}, {name")).unwrap();
     stack.world.ledger.save_run(&run).await.unwrap();
     let marks: Vec<_> = [4, 6, 7].map(|chunk| (ChunkIndex(chunk), Mark::Failed)).into();
-    stack.world.ledger.mark(&StageId::last_of(&run), GroupIndex(0), &marks).await.unwrap();
+    stack.world.ledger.mark(&StageId::last_of(&run), GroupIndex(0), &marks, &[]).await.unwrap();
     stack.handle(1).await;
     assert_eq!(stack.jobs("one")[0].state.annotations[CHUNKS], "5");
     let marks: Vec<_> = [8, 9, 10, 11].map(|chunk| (ChunkIndex(chunk), Mark::Failed)).into();
-    stack.world.ledger.mark(&StageId::last_of(&run), GroupIndex(1), &marks).await.unwrap();
+    stack.world.ledger.mark(&StageId::last_of(&run), GroupIndex(1), &marks, &[]).await.unwrap();
     stack.handle(2).await;
     assert_eq!(stack.jobs("one").len(), 1, "nothing is left to be launched");
 }

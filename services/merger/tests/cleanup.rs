@@ -53,7 +53,11 @@ async fn make_part(world: &MemoryWorld, run: &Run) {
     let named = Metadata::from([("fanfold-attempt".to_owned(), "a".to_owned())]);
     let name = ObjectName::new("work", keys.part(index));
     world.objects.put(&name, "1\n".into(), Condition::Always, &named).await.unwrap();
-    world.ledger.mark(&StageId::last_of(run), GroupIndex(0), &[(index, Mark::Done(sums))]).await.unwrap();
+    world
+        .ledger
+        .mark(&StageId::last_of(run), GroupIndex(0), &[(index, Mark::Done(sums))], &[])
+        .await
+        .unwrap();
 }
 
 fn cleanup(run: &Run) -> String {

@@ -64,7 +64,7 @@ async fn make_part(world: &MemoryWorld, run: &Run, chunk: u32, body: &'static st
     let name = ObjectName::new("work", keys.part(index));
     world.objects.put(&name, body.into(), Condition::Always, &named).await.unwrap();
     let mark = [(index, Mark::Done(sums))];
-    world.ledger.mark(&StageId::last_of(run), GroupIndex(chunk), &mark).await.unwrap();
+    world.ledger.mark(&StageId::last_of(run), GroupIndex(chunk), &mark, &[]).await.unwrap();
 }
 
 fn fold(run: &Run, group: u32) -> String {

@@ -47,7 +47,7 @@ async fn world(fan_out: &str) -> (MemoryWorld, Sweeper, Run) {
 async fn mark(world: &MemoryWorld, run: &Run, chunks: &[u32]) {
     let marks: Vec<_> =
         chunks.iter().map(|chunk| (ChunkIndex(*chunk), Mark::Done(Sums::default()))).collect();
-    world.ledger.mark(&StageId::last_of(run), GroupIndex(0), &marks).await.unwrap();
+    world.ledger.mark(&StageId::last_of(run), GroupIndex(0), &marks, &[]).await.unwrap();
 }
 
 fn input(run: &Run) -> MapInput {

@@ -49,7 +49,7 @@ async fn now(world: &MemoryWorld, run: &Run) -> Run {
 async fn mark(world: &MemoryWorld, run: &Run, chunks: &[u32]) {
     let marks: Vec<_> =
         chunks.iter().map(|chunk| (ChunkIndex(*chunk), Mark::Done(Sums::default()))).collect();
-    world.ledger.mark(&StageId::last_of(run), GroupIndex(0), &marks).await.unwrap();
+    world.ledger.mark(&StageId::last_of(run), GroupIndex(0), &marks, &[]).await.unwrap();
 }
 
 fn folds(world: &MemoryWorld) -> Vec<FoldMessage> {
@@ -186,7 +186,14 @@ async fn a_completing_run_past_its_deadline_succeeds_if_its_output_is_there() {
 
 fn completion(run: &Run) -> String {
     let StageId { run, stage, generation } = StageId::last_of(run);
-    encode(&Completion { run, stage, generation, chunk: ChunkIndex(0), end: ChunkEnd::Done(Sums::default()) })
+    encode(&Completion {
+        run,
+        stage,
+        generation,
+        chunk: ChunkIndex(0),
+        end: ChunkEnd::Done(Sums::default()),
+        sent: Vec::new(),
+    })
 }
 
 #[tokio::test(start_paused = true)]

@@ -112,7 +112,7 @@ impl Stack {
             let mark = (ChunkIndex(*chunk), Mark::Done(Sums::default()));
             self.world
                 .ledger
-                .mark(&StageId::last_of(&self.run), GroupIndex(chunk / 4), &[mark])
+                .mark(&StageId::last_of(&self.run), GroupIndex(chunk / 4), &[mark], &[])
                 .await
                 .unwrap();
         }

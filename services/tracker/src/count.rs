@@ -1,5 +1,5 @@
 //! From completions of one stage to its counters: each chunk once, then what follows from it, then the note that it was
-//! done.
+//! done, which is made with the next marks of its group.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use fanfold_ports::{
 
 use crate::{
     Tracker, TrackerError,
-    handler::{Received, grouping_of},
+    handler::{Ahead, Received, grouping_of},
 };
 
 /// Completions of one stage, ready to be counted.
@@ -32,6 +32,7 @@ impl Tracker {
         &self,
         stage: &StageId,
         received: Vec<Received>,
+        ahead: &Ahead,
     ) -> Vec<(usize, TrackerError)> {
         let places: Vec<usize> = received.iter().map(|(place, _)| *place).collect();
         let Prepared { run, groups, mut failed } = match self.prepare(stage, received).await {
@@ -41,7 +42,7 @@ impl Tracker {
         };
         for (group, completions) in groups {
             let places: Vec<usize> = completions.iter().map(|(place, _)| *place).collect();
-            if let Err(error) = self.count_group(&run, stage, group, completions).await {
+            if let Err(error) = self.count_group(&run, stage, group, completions, ahead).await {
                 failed.extend(all_failed(places, error));
             }
         }
@@ -83,6 +84,7 @@ impl Tracker {
         stage: &StageId,
         group: GroupIndex,
         received: Vec<Received>,
+        ahead: &Ahead,
     ) -> Result<(), TrackerError> {
         let mut marks: BTreeMap<ChunkIndex, Mark> = BTreeMap::new();
         let mut spoiled = None;
@@ -101,35 +103,63 @@ impl Tracker {
             // Of two in one batch the one that has a part counts.
             marks.entry(chunk).and_modify(|old| *old = better(*old, mark)).or_insert(mark);
         }
+        // A chunk with more bad records than the run may have is no failed chunk that could be tolerated. Before the mark:
+        // with that the stage may be full, and then the sweeper goes on with what follows.
+        if let Some(reason) = &spoiled {
+            fail(&self.ports, &run.id, run.generation, reason).await?;
+        }
         let chunks: Vec<ChunkIndex> = marks.keys().copied().collect();
         let marks: Vec<(ChunkIndex, Mark)> = marks.into_iter().collect();
         let mut count = GroupCount::default();
         for marks in marks.chunks(MAX_MARKS) {
             count = self.mark(stage, group, marks.to_vec()).await?;
         }
-        // A chunk with more bad records than the run may have is no failed chunk that could be tolerated.
-        if let Some(reason) = spoiled {
-            fail(&self.ports, &run.id, run.generation, &reason).await?;
+        if spoiled.is_some() {
             return Ok(());
         }
-        let unhanded: Vec<ChunkIndex> =
-            chunks.into_iter().filter(|chunk| !count.handed.contains(chunk)).collect();
-        if !unhanded.is_empty() && self.follow(run, stage, group, &count, &unhanded).await? {
-            self.ports.ledger.hand(stage, group, &unhanded).await?;
+        let noted = self.notes.of(stage, group);
+        let is_unhanded = |chunk: &ChunkIndex| !count.handed.contains(chunk) && !noted.contains(chunk);
+        let unhanded: Vec<ChunkIndex> = chunks.into_iter().filter(is_unhanded).collect();
+        if !unhanded.is_empty() && self.follow(run, stage, group, &count, &unhanded, ahead).await? {
+            self.note(run, stage, group, &count, &unhanded).await?;
         }
         Ok(())
     }
 
-    /// Marks what is not marked yet; the group as it then is.
+    /// Keeps the note that what follows from these chunks was done; makes it if no more marks of the group come.
+    async fn note(
+        &self,
+        run: &Run,
+        stage: &StageId,
+        group: GroupIndex,
+        count: &GroupCount,
+        handed: &[ChunkIndex],
+    ) -> Result<(), TrackerError> {
+        self.notes.keep(stage, group, handed);
+        if count.ended() == grouping_of(run, &stage.stage)?.size_of(group) {
+            let left = self.notes.of(stage, group);
+            let handed: Vec<ChunkIndex> = left.iter().copied().collect();
+            self.ports.ledger.hand(stage, group, &handed).await?;
+            self.notes.made(stage, group, &left);
+        }
+        Ok(())
+    }
+
+    /// Marks what is not marked yet, and with it notes what is to be noted of the group; the group as it then is.
     async fn mark(
         &self,
         stage: &StageId,
         group: GroupIndex,
         mut marks: Vec<(ChunkIndex, Mark)>,
     ) -> Result<GroupCount, PortError> {
+        let noted = self.notes.of(stage, group);
+        let handed: Vec<ChunkIndex> = noted.iter().copied().collect();
         loop {
-            match self.ports.ledger.mark(stage, group, &marks).await? {
-                Marked::Now(count) => return Ok(count),
+            match self.ports.ledger.mark(stage, group, &marks, &handed).await? {
+                Marked::Now(count) => {
+                    self.notes.made(stage, group, &noted);
+                    return Ok(count);
+                }
                 Marked::Before(count) => {
                     marks.retain(|(chunk, _)| !count.has(*chunk));
                     if marks.is_empty() {

@@ -9,17 +9,17 @@ use fanfold_domain::{
     message::{ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, Intake, LaunchMessage, encode},
     pipeline::{Depends, RunOn},
 };
-use fanfold_lifecycle::{fail, follow_root, sendable, window};
+use fanfold_lifecycle::{Release, fail, follow_root, releases, sendable};
 use fanfold_ports::{PortError, Queue, ledger::StageId, queues::Outgoing};
 
 use crate::{
     Tracker, TrackerError,
-    handler::{Received, grouping_of},
+    handler::{Ahead, Received, grouping_of},
 };
 
 impl Tracker {
-    /// Does what follows from the end of these chunks. Returns whether that is done for good: in a run that
-    /// has ended nothing follows, and a redrive has a list of its own.
+    /// Does what follows from the end of these chunks, but for what workers sent. Returns whether that is done for good:
+    /// in a run that has ended nothing follows, and a redrive has a list of its own.
     pub(crate) async fn follow(
         &self,
         run: &Run,
@@ -27,6 +27,7 @@ impl Tracker {
         group: GroupIndex,
         count: &GroupCount,
         ended: &[ChunkIndex],
+        ahead: &Ahead,
     ) -> Result<bool, TrackerError> {
         if let Some(reason) = verdict(run, &stage.stage, &count.sums) {
             let why = self.blame(stage, count).await?.map_or_else(String::new, |why| format!("{why}; "));
@@ -36,22 +37,12 @@ impl Tracker {
         if !matches!(run.state, RunState::Planning | RunState::Running) {
             return Ok(false);
         }
-        let grouping = grouping_of(run, &stage.stage)?;
-        match run.pipeline.stage_index(&stage.stage) {
-            // An internal stage, done under the first one's settings.
-            None => {
-                let window = run.first_stage().scan_window();
-                self.send(run, &stage.stage, released(grouping, window, ended)).await?;
-            }
-            Some(place) => {
-                let opened = released(grouping, window(run, place), ended);
-                self.send_sendable(run, place, opened).await?;
-                // Before failures are passed on, which open windows: what is sent for those is not sent twice.
-                self.send_readers(run, place, count, ended).await?;
-                self.pass_on(run, place, count, ended).await?;
-            }
+        // Before failures are passed on, which open windows: what is sent for those is not sent twice.
+        self.send_released(run, stage, count, ended, ahead).await?;
+        if let Some(place) = run.pipeline.stage_index(&stage.stage) {
+            self.pass_on(run, place, count, ended, ahead).await?;
         }
-        if count.ended() == grouping.size_of(group) {
+        if count.ended() == grouping_of(run, &stage.stage)?.size_of(group) {
             self.follow_group(run, stage, group, count).await?;
         }
         Ok(true)
@@ -64,6 +55,7 @@ impl Tracker {
         place: usize,
         count: &GroupCount,
         ended: &[ChunkIndex],
+        ahead: &Ahead,
     ) -> Result<(), TrackerError> {
         let failed: Vec<ChunkIndex> =
             ended.iter().copied().filter(|chunk| count.failed.contains(chunk)).collect();
@@ -79,53 +71,47 @@ impl Tracker {
                 let chunk = upstream.reader_of(*input);
                 let StageId { run, stage, generation } = stage.clone();
                 let end = ChunkEnd::Failed(Failure::inherited(name, *input));
-                let completion = Completion { run, stage, generation, chunk, end };
+                let completion = Completion { run, stage, generation, chunk, end, sent: Vec::new() };
                 groups.entry(grouping.group_of(chunk)).or_default().push((0, completion));
             }
             for (group, completions) in groups {
-                Box::pin(self.count_group(run, &stage, group, completions)).await?;
+                Box::pin(self.count_group(run, &stage, group, completions, ahead)).await?;
             }
         }
         Ok(())
     }
 
-    /// Sends the chunks that read parts that are there now, where a stage need not wait for all of them.
-    async fn send_readers(
+    /// Sends the chunks that the end of these releases: of a failed one, only the chunk whose window it opens.
+    async fn send_released(
         &self,
         run: &Run,
-        place: usize,
+        stage: &StageId,
         count: &GroupCount,
         ended: &[ChunkIndex],
+        ahead: &Ahead,
     ) -> Result<(), TrackerError> {
-        let done: Vec<ChunkIndex> =
-            ended.iter().copied().filter(|chunk| count.done.contains(chunk)).collect();
-        for (reader, upstream) in run.pipeline.readers_of(place) {
-            if upstream.by == Depends::NToN && run.pipeline.stages[reader].run_on == RunOn::Lambda {
-                self.send_sendable(run, reader, done.clone()).await?;
+        let mut released: BTreeMap<String, Vec<ChunkIndex>> = BTreeMap::new();
+        for chunk in ended {
+            for Release { released: next, .. } in releases(run, &stage.stage, *chunk) {
+                let follows = next.stage == stage.stage || count.done.contains(chunk);
+                if follows && !ahead.has(stage, &next) {
+                    released.entry(next.stage).or_default().push(next.chunk);
+                }
             }
         }
+        let mut messages = Vec::new();
+        for (name, candidates) in released {
+            let chunks = match run.pipeline.stage_index(&name) {
+                Some(place) => sendable(&*self.ports.ledger, run, place, candidates).await?,
+                None => candidates,
+            };
+            let message = |chunk| Outgoing::now(encode(&ChunkMessage::first(run, &name, chunk)));
+            messages.extend(chunks.into_iter().map(message));
+        }
+        if !messages.is_empty() {
+            self.ports.queues.send(Queue::Chunks, messages).await?;
+        }
         Ok(())
-    }
-
-    async fn send_sendable(
-        &self,
-        run: &Run,
-        place: usize,
-        candidates: Vec<ChunkIndex>,
-    ) -> Result<(), TrackerError> {
-        if candidates.is_empty() {
-            return Ok(());
-        }
-        let chunks = sendable(&*self.ports.ledger, run, place, candidates).await?;
-        Ok(self.send(run, &run.pipeline.stages[place].name, chunks).await?)
-    }
-
-    async fn send(&self, run: &Run, stage: &str, chunks: Vec<ChunkIndex>) -> Result<(), PortError> {
-        if chunks.is_empty() {
-            return Ok(());
-        }
-        let message = |chunk| Outgoing::now(encode(&ChunkMessage::first(run, stage, chunk)));
-        self.ports.queues.send(Queue::Chunks, chunks.into_iter().map(message).collect()).await
     }
 
     /// Does what follows from a full group. One of the last stage is folded; so is one of another stage that has bad
@@ -207,13 +193,6 @@ fn launches_over(launching: Launching, chunks: &std::ops::Range<u32>) -> impl It
     (chunks.start / size..chunks.end.div_ceil(size)).map(LaunchIndex)
 }
 
-/// The chunks whose window is opened because these ended: for chunk i, chunk i + `window`. A function of i and not a
-/// count, so that a repetition sends the same chunk again and nothing leaks.
-fn released(grouping: Grouping, window: u32, ended: &[ChunkIndex]) -> Vec<ChunkIndex> {
-    let next = ended.iter().filter_map(|chunk| chunk.0.checked_add(window));
-    next.filter(|next| *next < grouping.chunks).map(ChunkIndex).collect()
-}
-
 /// Why sums like these of a group end the run, if they do. No chunk of an internal stage may fail: nothing would know
 /// what there is to be done.
 fn verdict(run: &Run, stage: &str, sums: &Sums) -> Option<String> {
@@ -227,18 +206,6 @@ fn verdict(run: &Run, stage: &str, sums: &Sums) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_chunk_is_sent_by_the_window_or_by_exactly_one_other() {
-        let grouping = Grouping { chunks: 103, group_chunks: 8 };
-        for window in [1, 2, 7, 102, 103, 500, u32::MAX] {
-            let first = (0..window.min(103)).map(ChunkIndex);
-            let all: Vec<ChunkIndex> = (0..103).map(ChunkIndex).collect();
-            let mut sent: Vec<ChunkIndex> = first.chain(released(grouping, window, &all)).collect();
-            sent.sort_unstable();
-            assert_eq!(sent, all, "window {window}");
-        }
-    }
 
     #[test]
     fn a_group_touches_the_launches_that_hold_its_chunks() {

@@ -1,16 +1,18 @@
 //! From messages to what is counted, and to what a Map tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fanfold_domain::{
     ChunkIndex, Grouping, Run, RunId,
     launch::TooManyLaunches,
     map::Told,
-    message::{Completion, InvalidMessage},
+    message::{Completion, InvalidMessage, Released},
 };
 use fanfold_lifecycle::{LifecycleError, RunCache};
 use fanfold_ports::{PortError, Ports, ledger::StageId, objects::UploadError};
 use thiserror::Error;
+
+use crate::Notes;
 
 /// The tracker and what it works with.
 pub struct Tracker {
@@ -20,6 +22,8 @@ pub struct Tracker {
     pub work_bucket: String,
     /// Runs read lately.
     pub runs: RunCache,
+    /// What is to be noted with the next marks.
+    pub notes: Notes,
 }
 
 /// Why a message is to be delivered again.
@@ -72,8 +76,9 @@ impl Tracker {
                 Err(error) => failed.push((place, error.into())),
             }
         }
+        let ahead = Ahead::of(&runs);
         for (stage, completions) in runs {
-            failed.extend(self.count_stage(&stage, completions).await);
+            failed.extend(self.count_stage(&stage, completions, &ahead).await);
         }
         // What they leave unmarked may have been told in the same batch.
         for (place, told) in maps {
@@ -81,6 +86,28 @@ impl Tracker {
         }
         failed
     }
+}
+
+/// The chunks that were sent by the workers whose completions are being counted, ahead of the tracker.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead(BTreeSet<(StageId, ChunkIndex)>);
+
+impl Ahead {
+    fn of(received: &BTreeMap<StageId, Vec<Received>>) -> Self {
+        let completions = received.values().flatten().map(|(_, completion)| completion);
+        Self(
+            completions.flat_map(|told| told.sent.iter().map(|sent| key_of(&stage_of(told), sent))).collect(),
+        )
+    }
+
+    /// Whether a chunk was sent that the end of one of this stage's released.
+    pub(crate) fn has(&self, stage: &StageId, released: &Released) -> bool {
+        self.0.contains(&key_of(stage, released))
+    }
+}
+
+fn key_of(releasing: &StageId, Released { stage, chunk }: &Released) -> (StageId, ChunkIndex) {
+    (StageId { stage: stage.clone(), ..releasing.clone() }, *chunk)
 }
 
 fn stage_of(completion: &Completion) -> StageId {

@@ -15,7 +15,7 @@ use fanfold_runtime::{
     },
     sqs::{Delivery, SqsEvent, run_batch, run_whole_batch},
 };
-use fanfold_tracker::Tracker;
+use fanfold_tracker::{Notes, Tracker};
 
 struct Config {
     aws: Settings,
@@ -56,7 +56,7 @@ async fn main() -> ExitCode {
         let aws = Aws::connect(aws).await;
         let events = Arc::new(aws.events(Some(event_bus)));
         let ports = Ports { events, ..aws.ports(table, queues) };
-        let tracker = Tracker { ports, work_bucket, runs: RunCache::default() };
+        let tracker = Tracker { ports, work_bucket, runs: RunCache::default(), notes: Notes::default() };
         let shared = Arc::new((tracker, chunks_dead, launches_dead));
         Ok(move |event: SqsEvent, _| {
             let shared = shared.clone();

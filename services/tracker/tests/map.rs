@@ -15,7 +15,7 @@ use fanfold_ports::{
     ledger::{Freshness, StageId},
     memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
 };
-use fanfold_tracker::Tracker;
+use fanfold_tracker::{Notes, Tracker};
 
 const DIED: &str = "Runtime.ExitError";
 const THROTTLED: &str = "Lambda.TooManyRequestsException";
@@ -37,7 +37,8 @@ async fn running(chunks: u32, stage: &str) -> (MemoryWorld, Tracker, Run) {
     });
     let (world, ports) = memory_ports();
     world.ledger.create_run(&run).await.unwrap();
-    let tracker = Tracker { ports, work_bucket: "work".into(), runs: RunCache::default() };
+    let tracker =
+        Tracker { ports, work_bucket: "work".into(), runs: RunCache::default(), notes: Notes::default() };
     (world, tracker, run)
 }
 
@@ -45,7 +46,7 @@ async fn mark(world: &MemoryWorld, run: &Run, chunks: impl IntoIterator<Item = u
     let grouping = run.plan.as_ref().unwrap().grouping;
     for chunk in chunks.into_iter().map(ChunkIndex) {
         let marks = [(chunk, Mark::Done(Sums::default()))];
-        world.ledger.mark(&StageId::last_of(run), grouping.group_of(chunk), &marks).await.unwrap();
+        world.ledger.mark(&StageId::last_of(run), grouping.group_of(chunk), &marks, &[]).await.unwrap();
     }
 }
 
@@ -86,7 +87,11 @@ async fn the_end_of_a_chunk_releases_none() {
     let (world, tracker, run) = running(8, "").await;
     let StageId { run: id, stage, generation } = StageId::last_of(&run);
     let end = ChunkEnd::Done(Sums::default());
-    handle(&tracker, encode(&Completion { run: id, stage, generation, chunk: ChunkIndex(0), end })).await;
+    handle(
+        &tracker,
+        encode(&Completion { run: id, stage, generation, chunk: ChunkIndex(0), end, sent: Vec::new() }),
+    )
+    .await;
     assert_eq!(world.queues.pending(), []);
 }
 

@@ -16,7 +16,7 @@ use fanfold_ports::{
     memory::{Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
     objects::{Condition, Metadata},
 };
-use fanfold_tracker::{Tracker, TrackerError};
+use fanfold_tracker::{Notes, Tracker, TrackerError};
 
 const SUMS: Sums = Sums { records: 3, bad_records: 1, bytes_in: 30, bytes_out: 9, failed_chunks: 0 };
 
@@ -37,13 +37,14 @@ async fn running(chunks: u32, group_chunks: u32) -> (MemoryWorld, Tracker, Run) 
 async fn created(run: Run) -> (MemoryWorld, Tracker, Run) {
     let (world, ports) = memory_ports();
     world.ledger.create_run(&run).await.unwrap();
-    let tracker = Tracker { ports, work_bucket: "work".into(), runs: RunCache::default() };
+    let tracker =
+        Tracker { ports, work_bucket: "work".into(), runs: RunCache::default(), notes: Notes::default() };
     (world, tracker, run)
 }
 
 fn ended(run: &Run, chunk: u32, end: ChunkEnd) -> String {
     let StageId { run, stage, generation } = StageId::last_of(run);
-    encode(&Completion { run, stage, generation, chunk: ChunkIndex(chunk), end })
+    encode(&Completion { run, stage, generation, chunk: ChunkIndex(chunk), end, sent: Vec::new() })
 }
 
 fn done(run: &Run, chunk: u32) -> String {
@@ -109,7 +110,7 @@ async fn a_chunk_marked_and_not_handed_is_followed_again() {
     let (world, tracker, run) = running(4, 8).await;
     // Another tracker marked it and died.
     let mark = [(ChunkIndex(0), Mark::Done(SUMS))];
-    world.ledger.mark(&StageId::last_of(&run), GroupIndex(0), &mark).await.unwrap();
+    world.ledger.mark(&StageId::last_of(&run), GroupIndex(0), &mark, &[]).await.unwrap();
     assert!(tracker.handle(&[done(&run, 0)]).await.is_empty());
     assert_eq!((released(&world), counted(&world, &run).await), (vec![2], SUMS));
 }

@@ -6,17 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fanfold_domain::{
     ByteRange, ChunkIndex, Grouping, LineEnd, Plan, Run, RunState, Sums,
-    message::{ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, Intake, decode, encode},
+    message::{ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, Intake, Released, decode, encode},
     pipeline::{Depends, Pipeline, Tolerance},
 };
-use fanfold_lifecycle::{RunCache, first_window, follow_root};
+use fanfold_lifecycle::{Besides, Release, RunCache, failed_input, first_window, follow_root, releases};
 use fanfold_ports::{
     Ledger, Ports, Queue,
     contract::sample_run,
     ledger::{Freshness, StageId},
     memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
 };
-use fanfold_tracker::Tracker;
+use fanfold_tracker::{Notes, Tracker};
 use proptest::{collection::vec, prelude::*};
 
 const SUMS: Sums = Sums { records: 1, bad_records: 0, bytes_in: 2, bytes_out: 2, failed_chunks: 0 };
@@ -54,6 +54,8 @@ struct Stages {
     sent: Vec<Place>,
     times_sent: BTreeMap<Place, u32>,
     done: BTreeSet<Place>,
+    /// Chunks that failed of themselves.
+    has_failed: BTreeSet<Place>,
     failing: BTreeSet<Place>,
 }
 
@@ -70,9 +72,15 @@ impl Stages {
         ports.ledger.take_output(&run.output, &run.id, source, None).await.unwrap();
         run.epoch = ports.ledger.owner(&run.output).await.unwrap().unwrap().epoch;
         world.ledger.create_run(&run).await.unwrap();
-        let tracker = Tracker { ports: ports.clone(), work_bucket: "work".into(), runs: RunCache::default() };
-        let (sent, times_sent, done) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        let mut stages = Self { world, ports, tracker, run, sent, times_sent, done, failing };
+        let tracker = Tracker {
+            ports: ports.clone(),
+            work_bucket: "work".into(),
+            runs: RunCache::default(),
+            notes: Notes::default(),
+        };
+        let (sent, times_sent) = (Vec::new(), BTreeMap::new());
+        let (done, has_failed) = (BTreeSet::new(), BTreeSet::new());
+        let mut stages = Self { world, ports, tracker, run, sent, times_sent, done, has_failed, failing };
         stages.begin(0).await;
         stages
     }
@@ -103,19 +111,52 @@ impl Stages {
         self.sent.push((stage, chunk));
     }
 
-    /// Ends some chunks at once, and has done what the tracker sends.
-    async fn end(&mut self, chunks: Vec<Place>, twice: bool) {
+    /// As a worker does that created a part: sends what that releases, as far as it sees that nothing else is missing.
+    async fn release(&mut self, stage: usize, chunk: u32) -> Vec<Released> {
+        let mut sent = Vec::new();
+        let name = &self.run.pipeline.stages[stage].name;
+        for Release { released, besides } in releases(&self.run, name, ChunkIndex(chunk)) {
+            let place = self.run.pipeline.stage_index(&released.stage).unwrap();
+            let is_due = match besides {
+                Besides::Nothing => true,
+                Besides::Part(stage, chunk) => self.done.contains(&(stage, chunk.0)),
+                Besides::End(chunk) => {
+                    let has_failed = self.has_failed.contains(&(place, chunk.0));
+                    has_failed || self.done.contains(&(place, chunk.0))
+                }
+                Besides::NoFailure => {
+                    let stage = &self.run.pipeline.stages[place];
+                    let failed = failed_input(&*self.ports.ledger, &self.run, stage, released.chunk).await;
+                    failed.unwrap().is_none()
+                }
+            };
+            if is_due {
+                self.send(place, released.chunk.0);
+                sent.push(released);
+            }
+        }
+        sent
+    }
+
+    /// Ends some chunks at once, and has done what workers (if they do) and the tracker send.
+    async fn end(&mut self, chunks: Vec<Place>, twice: bool, do_workers_send: bool) {
         let mut bodies = Vec::new();
         for (stage, chunk) in chunks {
             let fails = self.failing.contains(&(stage, chunk));
-            if !fails {
+            let mut sent = Vec::new();
+            if fails {
+                self.has_failed.insert((stage, chunk));
+            } else {
                 self.done.insert((stage, chunk));
+                if do_workers_send {
+                    sent = self.release(stage, chunk).await;
+                }
             }
             let StageId { run, stage, generation } =
                 StageId::of(&self.run, &self.run.pipeline.stages[stage].name);
             let end =
                 if fails { ChunkEnd::Failed(Failure::of_chunk("it had to")) } else { ChunkEnd::Done(SUMS) };
-            bodies.push(encode(&Completion { run, stage, generation, chunk: ChunkIndex(chunk), end }));
+            bodies.push(encode(&Completion { run, stage, generation, chunk: ChunkIndex(chunk), end, sent }));
         }
         for _ in 0..if twice { 2 } else { 1 } {
             assert!(self.tracker.handle(&bodies).await.is_empty());
@@ -210,14 +251,14 @@ proptest! {
         chunks in 1u32..30,
         group_bits in 0u32..4,
         failing in vec((0usize..4, 0u32..30), 0..4),
-        order in vec((any::<prop::sample::Index>(), 1usize..5, any::<bool>()), 400),
+        order in vec((any::<prop::sample::Index>(), 1usize..5, any::<bool>(), any::<bool>()), 400),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let failing = failing.into_iter().collect();
             let mut stages =
                 Stages::new(pipeline(first_window, &later), chunks, 1 << group_bits, failing).await;
-            for (at, together, twice) in order {
+            for (at, together, twice, do_workers_send) in order {
                 if stages.sent.is_empty() {
                     break;
                 }
@@ -226,7 +267,7 @@ proptest! {
                     let at = at.index(stages.sent.len());
                     ends.push(stages.sent.swap_remove(at));
                 }
-                stages.end(ends, twice).await;
+                stages.end(ends, twice, do_workers_send).await;
             }
             assert_eq!(stages.sent, []);
             stages.check().await;

@@ -9,7 +9,7 @@ use fanfold_domain::{
     pipeline::{Order, Retry, Stage},
 };
 use fanfold_engine::{
-    chunk::{Attempt, ChunkError, Input, end_by_part, scan_sums},
+    chunk::{Attempt, Attempted, ChunkError, Input, end_by_part},
     plan::{PlanError, scan_chunk},
     processor::Outside,
 };
@@ -26,7 +26,14 @@ use crate::{Worker, WorkerError, time::in_time};
 pub(crate) enum Tried {
     /// There was nothing to do: the run has ended, or was redriven.
     Nothing,
-    /// The chunk has ended.
+    /// This attempt has ended the chunk: it created the part.
+    Made {
+        /// The run, as it was.
+        run: Box<Run>,
+        /// What the part adds to the sums.
+        sums: Sums,
+    },
+    /// The chunk has ended, and another attempt may have ended it.
     Ended(ChunkEnd),
     /// Another attempt may end otherwise.
     InVain {
@@ -37,6 +44,15 @@ pub(crate) enum Tried {
         /// What the attempt met with.
         error: String,
     },
+}
+
+impl Tried {
+    fn of(Attempted { sums, has_created }: Attempted, run: Run) -> Self {
+        if has_created {
+            return Self::Made { run: Box::new(run), sums };
+        }
+        Self::Ended(ChunkEnd::Done(sums))
+    }
 }
 
 impl Worker {
@@ -55,7 +71,7 @@ impl Worker {
         }
         let stage = stage_of(&run, message)?;
         if let Some(failure) = self.break_before(&run, &stage, message.chunk).await? {
-            return Ok(Tried::Ended(ChunkEnd::Failed(failure)));
+            return Ok(Tried::Ended(self.end_or_failure(&run, message, failure).await?));
         }
         let input = match self.input(&run, &stage, message).await {
             Ok(input) => input,
@@ -64,7 +80,7 @@ impl Worker {
                 | WorkerError::Part(UploadError::Read(ReadError::Missing(name))),
             ) => {
                 let failure = self.why_missing(&run, &stage, message.chunk, &name).await?;
-                return Ok(Tried::Ended(self.part_or(&run, message, failure).await?));
+                return Ok(Tried::Ended(self.end_or_failure(&run, message, failure).await?));
             }
             Err(error) => return Err(error),
         };
@@ -77,19 +93,21 @@ impl Worker {
             }
         };
         Ok(match attempted {
-            Ok(sums) => Tried::Ended(ChunkEnd::Done(sums)),
+            Ok(attempted) => Tried::of(attempted, run),
             Err(ChunkError::SourceChanged(found)) => {
                 Tried::Ended(ChunkEnd::SourceChanged { found: found.to_string() })
             }
-            Err(ChunkError::Permanent(failure)) => Tried::Ended(ChunkEnd::Failed(failure)),
+            Err(ChunkError::Permanent(failure)) => {
+                Tried::Ended(self.end_or_failure(&run, message, failure).await?)
+            }
             Err(error @ (ChunkError::Process(_) | ChunkError::Port(_))) => {
                 Tried::InVain { error: error.to_string(), retry: stage.retry, run: Box::new(run) }
             }
         })
     }
 
-    /// Why a chunk of a sequential stage is not begun, if it is not: the one before it failed. That is for its mark to
-    /// say: its part may have been created later, by an attempt that nobody waited for any more.
+    /// Why a chunk of a sequential stage is not begun, if it is not: the one before it failed, of itself or with what it
+    /// reads.
     async fn break_before(
         &self,
         run: &Run,
@@ -158,7 +176,7 @@ impl Worker {
             }
         };
         Ok(match scanned {
-            Ok(()) => Tried::Ended(ChunkEnd::Done(scan_sums(&run, message.chunk))),
+            Ok(attempted) => Tried::of(attempted, run),
             Err(PlanError::SourceChanged(found)) => {
                 Tried::Ended(ChunkEnd::SourceChanged { found: found.to_string() })
             }
@@ -172,7 +190,7 @@ impl Worker {
         stage: &Stage,
         chunk: ChunkIndex,
         input: Input,
-    ) -> Result<Result<Sums, ChunkError>, WorkerError> {
+    ) -> Result<Result<Attempted, ChunkError>, WorkerError> {
         let name = format!("{:016x}", self.ports.clock.random());
         let unplanned = Plan::unplanned();
         let plan = if stage.name == PLAN { Some(&unplanned) } else { run.plan.as_ref() };

@@ -6,7 +6,7 @@
 use fanfold_domain::{
     ChunkIndex, Timestamp,
     map::BatchMessage,
-    message::{self, encode},
+    message::{self, ChunkEnd, encode},
 };
 use fanfold_ports::{Queue, queues::Outgoing};
 
@@ -57,7 +57,9 @@ impl Worker {
             let message = batch.chunk(chunk);
             match self.try_once(&message, time.ends_at).await? {
                 Tried::Nothing => return Ok(()),
-                Tried::Ended(end) => self.complete(message, end).await?,
+                // A Map has no window, and no stage reads it index by index: nothing is released.
+                Tried::Made { sums, .. } => self.complete(message, ChunkEnd::Done(sums), Vec::new()).await?,
+                Tried::Ended(end) => self.complete(message, end, Vec::new()).await?,
                 // It was begun late, so that this says nothing of it: it has a function's whole time by the queue.
                 Tried::InVain { .. } if !is_first && time.is_up(clock.now()) => {
                     return self.hand_on(&batch, chunk).await;

@@ -4,10 +4,10 @@ use std::{fmt::Display, sync::Arc};
 
 use fanfold_domain::{
     Run, Timestamp, manifest,
-    message::{self, ChunkEnd, ChunkMessage, Completion, Failure, InvalidMessage, encode},
+    message::{self, ChunkEnd, ChunkMessage, Completion, Failure, InvalidMessage, Released, encode},
     pipeline::Retry,
 };
-use fanfold_engine::{chunk::end_by_part, processor::Inherited};
+use fanfold_engine::{chunk::end_or_failure, processor::Inherited};
 use fanfold_lifecycle::{LifecycleError, RunCache};
 use fanfold_ports::{
     Functions, PortError, Ports, Queue, Web,
@@ -92,7 +92,11 @@ impl Worker {
         let message: ChunkMessage = message::decode(body)?;
         match self.try_once(&message, function_ends_at).await? {
             Tried::Nothing => Ok(()),
-            Tried::Ended(end) => self.complete(message, end).await,
+            Tried::Made { run, sums } => {
+                let sent = self.send_released(&run, &message).await;
+                self.complete(message, ChunkEnd::Done(sums), sent).await
+            }
+            Tried::Ended(end) => self.complete(message, end, Vec::new()).await,
             Tried::InVain { run, retry, error } => self.retry_or_fail(&run, message, retry, &error).await,
         }
     }
@@ -114,28 +118,34 @@ impl Worker {
             }
             None => {
                 let failure = Failure::of_chunk(format!("{error} (after {failed_tries} tries)"));
-                let end = self.part_or(run, &message, failure).await?;
-                self.complete(message, end).await
+                let end = self.end_or_failure(run, &message, failure).await?;
+                self.complete(message, end, Vec::new()).await
             }
         }
     }
 
-    /// How a chunk ended whose tries are used up: by its part, if there is one, for the last try or another
-    /// may have created it and heard nothing.
-    pub(crate) async fn part_or(
+    /// How a chunk ended of which no further try is made: done if there is a part, for the last try or another may have
+    /// created it and heard nothing.
+    pub(crate) async fn end_or_failure(
         &self,
         run: &Run,
         message: &ChunkMessage,
         failure: Failure,
     ) -> Result<ChunkEnd, WorkerError> {
         let ChunkMessage { stage, chunk, .. } = message;
-        let found = end_by_part(&*self.ports.objects, run, &self.work_bucket, stage, *chunk).await?;
-        Ok(found.unwrap_or(ChunkEnd::Failed(failure)))
+        let (objects, bucket) = (&*self.ports.objects, &self.work_bucket);
+        Ok(end_or_failure(objects, run, bucket, stage, *chunk, failure).await?)
     }
 
-    pub(crate) async fn complete(&self, message: ChunkMessage, end: ChunkEnd) -> Result<(), WorkerError> {
+    /// Tells the tracker how a chunk ended, and what that released which is sent already.
+    pub(crate) async fn complete(
+        &self,
+        message: ChunkMessage,
+        end: ChunkEnd,
+        sent: Vec<Released>,
+    ) -> Result<(), WorkerError> {
         let ChunkMessage { run, stage, generation, chunk, .. } = message;
-        let completion = Completion { run, stage, generation, chunk, end };
+        let completion = Completion { run, stage, generation, chunk, end, sent };
         let outgoing = vec![Outgoing::now(encode(&completion))];
         Ok(self.ports.queues.send(Queue::Completions, outgoing).await?)
     }

@@ -10,6 +10,7 @@ mod attempt;
 mod batch;
 mod handler;
 pub mod pod;
+mod release;
 mod retry;
 mod time;
 

@@ -102,6 +102,8 @@ impl Worker {
         };
         let end = match self.try_once(&message, None).await? {
             Tried::Nothing => return Ok(PodEnd::Told),
+            // What it releases the tracker sends: a pod sends completions and nothing else.
+            Tried::Made { sums, .. } => ChunkEnd::Done(sums),
             Tried::Ended(end) => end,
             Tried::InVain { run, retry, error } => {
                 let failed_tries = failed_tries + 1;
@@ -110,11 +112,11 @@ impl Worker {
                     return Ok(PodEnd::TryAgain);
                 }
                 let failure = Failure::of_chunk(format!("{error} (after {failed_tries} tries)"));
-                self.part_or(&run, &message, failure).await?
+                self.end_or_failure(&run, &message, failure).await?
             }
         };
         let pod_end = if matches!(end, ChunkEnd::Failed(_)) { PodEnd::Failed } else { PodEnd::Told };
-        self.complete(message, end).await?;
+        self.complete(message, end, Vec::new()).await?;
         Ok(pod_end)
     }
 }

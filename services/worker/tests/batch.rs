@@ -169,7 +169,7 @@ async fn a_chunk_that_failed_with_what_it_reads_fails_for_that_and_the_rest_of_i
     let mark = |chunk, mark| (ChunkIndex(chunk), mark);
     let done = |chunk| mark(chunk, Mark::Done(Sums::default()));
     let marks = [done(0), mark(1, Mark::Failed), done(2), done(3)];
-    world.ledger.mark(&StageId::of(&run, "s"), GroupIndex(0), &marks).await.unwrap();
+    world.ledger.mark(&StageId::of(&run, "s"), GroupIndex(0), &marks, &[]).await.unwrap();
     let whole = Batch { first: ChunkIndex(0), count: CHUNKS };
     let batch = encode(&BatchMessage::new(&run, run.last_stage(), whole));
     worker(world.calm_ports()).handle_batch(&batch, None).await.unwrap();

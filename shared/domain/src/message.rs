@@ -97,6 +97,18 @@ pub struct Completion {
     pub chunk: ChunkIndex,
     /// How it ended.
     pub end: ChunkEnd,
+    /// The chunks that its end released and that its worker sent itself, so that the tracker need not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<Released>,
+}
+
+/// A chunk that the end of another released, in the same run and generation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Released {
+    /// Its stage.
+    pub stage: String,
+    /// Which chunk of it.
+    pub chunk: ChunkIndex,
 }
 
 /// How a chunk ended.
@@ -316,6 +328,7 @@ mod tests {
             generation: Generation(0),
             chunk: ChunkIndex(7),
             end: ChunkEnd::Done(Sums { records: 3, ..Sums::default() }),
+            sent: vec![Released { stage: "confirm".into(), chunk: ChunkIndex(9) }],
         };
         assert_eq!(decode::<Completion>(&encode(&message)).unwrap(), message);
         let fold = FoldMessage::Assemble { run: run(), generation: Generation(2) };

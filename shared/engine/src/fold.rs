@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     bad::{BadRecords, append},
-    chunk::statistics_of,
+    chunk::{is_tombstone, statistics_of},
     concat::{Source, expected, fill, read_all},
 };
 
@@ -95,8 +95,8 @@ impl Fold<'_> {
         let look = async |chunk: ChunkIndex| {
             let name = self.work(self.keys().part(chunk));
             match self.objects.head(&name, None).await? {
-                Some(head) => Ok((chunk, head)),
-                None => Err(UploadError::Read(ReadError::Missing(name))),
+                Some(head) if !is_tombstone(&head) => Ok((chunk, head)),
+                _ => Err(UploadError::Read(ReadError::Missing(name))),
             }
         };
         let look = &look;

@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     bad::{BadRecords, append},
-    chunk::{ATTEMPT, statistics_of},
+    chunk::{ATTEMPT, is_tombstone, statistics_of},
     concat::{Source, expected, fill},
 };
 
@@ -172,7 +172,7 @@ async fn report_stage(
             }
             let part = ObjectName::new(work_bucket, keys.part(chunk));
             let head = if count.done.contains(&chunk) { objects.head(&part, None).await? } else { None };
-            let Some(head) = head else {
+            let Some(head) = head.filter(|head| !is_tombstone(head)) else {
                 before = None;
                 continue;
             };

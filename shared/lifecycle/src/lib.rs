@@ -13,6 +13,7 @@ mod completing;
 mod ending;
 mod fence;
 mod marked;
+mod release;
 mod stages;
 
 use fanfold_domain::{Run, RunId, run::ForbiddenTransition};
@@ -28,7 +29,8 @@ pub use completing::{give_up, succeed};
 pub use ending::{fail, fail_for_good, source_changed, supersede};
 pub use fence::fence_formers;
 pub use marked::unmarked;
-pub use stages::{failed_input, finish_if_full, first_window, follow_root, sendable, window};
+pub use release::{Besides, Release, releases, window};
+pub use stages::{failed_input, finish_if_full, first_window, follow_root, sendable};
 
 /// Why an arrow was not drawn.
 #[derive(Debug, Error)]

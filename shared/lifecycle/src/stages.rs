@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use fanfold_domain::{
     ChunkIndex, Generation, GroupCount, GroupIndex, Grouping, RootCount, Run, RunId, RunState, Sums,
     message::{Intake, encode},
-    pipeline::{Depends, FanOut, RunOn, Stage},
+    pipeline::{Depends, Stage, Upstream},
 };
 use fanfold_ports::{Ledger, PortError, Ports, Queue, ledger::StageId, queues::Outgoing};
 
@@ -20,17 +20,8 @@ use crate::{
     completing::{finish, send_assembly},
     ending::fail_for_good,
     read,
+    release::window,
 };
-
-/// The window of a stage: how many of its chunks may be outstanding. Of one on EKS all are launched at once,
-/// and a Map keeps to a number of its own, so that no end releases anything.
-pub fn window(run: &Run, stage: usize) -> u32 {
-    let stage = &run.pipeline.stages[stage];
-    match (run.pipeline.fan_out, &stage.run_on) {
-        (FanOut::Map { .. }, _) | (_, RunOn::Eks(_)) => u32::MAX,
-        (FanOut::Sqs, RunOn::Lambda) => stage.max_concurrency,
-    }
-}
 
 /// The counters of a stage's groups, each read once, consistently.
 struct Counts<'a> {
@@ -53,6 +44,20 @@ impl<'a> Counts<'a> {
             self.read.insert(group, count);
         }
         Ok(&self.read[&group])
+    }
+
+    /// The first of the chunks that a chunk of a later stage reads which has failed.
+    async fn first_failed(
+        &mut self,
+        upstream: Upstream,
+        chunk: ChunkIndex,
+    ) -> Result<Option<ChunkIndex>, PortError> {
+        for input in upstream.inputs_of(chunk, self.grouping.chunks).map(ChunkIndex) {
+            if self.of(input).await?.failed.contains(&input) {
+                return Ok(Some(input));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -93,7 +98,11 @@ pub async fn sendable(
         if !is_open || own.of(chunk).await?.has(chunk) {
             continue;
         }
-        let is_ready = upstream.by == Depends::All || inputs.of(chunk).await?.done.contains(&chunk);
+        let is_ready = match upstream.by {
+            Depends::NToN => inputs.of(chunk).await?.done.contains(&chunk),
+            // All has ended; what failed may not have been passed on yet.
+            Depends::All => inputs.first_failed(upstream, chunk).await?.is_none(),
+        };
         if is_ready {
             sendable.push(chunk);
         }
@@ -114,13 +123,9 @@ pub async fn failed_input<'a>(
 ) -> Result<Option<(&'a str, ChunkIndex)>, PortError> {
     let Some(upstream) = stage.upstream else { return Ok(None) };
     let Some(grouping) = run.grouping_at(upstream.stage) else { return Ok(None) };
-    let mut counts = Counts::new(ledger, run, upstream.stage, grouping);
-    for input in upstream.inputs_of(chunk, grouping.chunks).map(ChunkIndex) {
-        if counts.of(input).await?.failed.contains(&input) {
-            return Ok(Some((&run.pipeline.stages[upstream.stage].name, input)));
-        }
-    }
-    Ok(None)
+    let mut inputs = Counts::new(ledger, run, upstream.stage, grouping);
+    let failed = inputs.first_failed(upstream, chunk).await?;
+    Ok(failed.map(|input| (run.pipeline.stages[upstream.stage].name.as_str(), input)))
 }
 
 /// The chunks with which the stage at this place begins, once all of the stage before has ended: those of its first

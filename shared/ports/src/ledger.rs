@@ -152,12 +152,14 @@ pub trait Ledger: Send + Sync {
 
     /// Marks chunks of one group as ended: all, or none if one of them had ended before
     /// ([`GroupCount::mark`]). 1 to [`fanfold_domain::group::MAX_MARKS`], each index once; anything else is
-    /// refused as permanent.
+    /// refused as permanent. With the marks, and only with them, goes the note that chunks are `handed`, as
+    /// [`Ledger::hand`] makes it: of those marked now, or before.
     async fn mark(
         &self,
         stage: &StageId,
         group: GroupIndex,
         marks: &[(ChunkIndex, Mark)],
+        handed: &[ChunkIndex],
     ) -> Result<Marked, PortError>;
 
     /// Notes that what follows from the end of these chunks was done. Idempotent; any number of chunks, none

@@ -378,11 +378,13 @@ impl Ledger for Watched {
         stage: &StageId,
         group: GroupIndex,
         marks: &[(ChunkIndex, Mark)],
+        handed: &[ChunkIndex],
     ) -> Result<Marked, PortError> {
         let call = self.gate.enter().await;
-        let marked = self.world.ledger.mark(stage, group, marks).await?;
+        let marked = self.world.ledger.mark(stage, group, marks, handed).await?;
         if matches!(marked, Marked::Now(_)) {
             self.record().marked(stage, marks);
+            self.record().handed(stage, handed);
         }
         self.gate.leave(call).await;
         Ok(marked)

@@ -200,6 +200,19 @@ impl Record {
             if self.marks.insert((stage.clone(), *chunk), *mark).is_some() {
                 self.accuse(format!("chunk {chunk} of {}'s {} was counted twice", stage.run, stage.stage));
             }
+            self.check_part(stage, *chunk, *mark);
+        }
+    }
+
+    /// A chunk is done or has failed: of the one there is a part for good, of the other never.
+    fn check_part(&mut self, stage: &StageId, chunk: ChunkIndex, mark: Mark) {
+        let Some(run) = self.runs.get(&stage.run) else { return };
+        let is_done = matches!(mark, Mark::Done(_));
+        // What was lost from the bucket makes chunks fail whose part was there.
+        let is_lossless = self.expired.is_empty() && self.removed.is_empty();
+        if is_lossless && stage.stage != SCAN && self.has_part(run, &stage.stage, chunk) != is_done {
+            let what = if is_done { "done without a part" } else { "failed beside its part" };
+            self.accuse(format!("chunk {chunk} of {}'s {} was counted as {what}", stage.run, stage.stage));
         }
     }
 
@@ -224,6 +237,15 @@ impl Record {
                 self.accuse(format!("chunk {chunk} of {} was handed before {next} was sent", short(&run.id)));
             }
         }
+    }
+
+    /// Whether a part was created under this key, and not the tombstone of a chunk that failed.
+    fn is_part(&self, key: &str) -> bool {
+        self.work.get(key).is_some_and(|(_, metadata)| !is_tombstone(metadata))
+    }
+
+    pub(crate) fn has_part(&self, run: &Run, stage: &str, chunk: ChunkIndex) -> bool {
+        self.is_part(&run.keys(stage).part(chunk))
     }
 
     pub(crate) fn was_sent(&self, stage: &StageId, chunk: ChunkIndex) -> bool {
@@ -262,7 +284,7 @@ impl Record {
         }
     }
 
-    /// At most a window of chunks is outstanding: chunk i is sent only once chunk i - W has ended.
+    /// At most a window of chunks is outstanding: chunk i is sent only once chunk i - W has ended, by its part or its mark.
     fn chunk_sent(&mut self, message: &ChunkMessage) {
         let ChunkMessage { run, stage, generation, chunk, .. } = message;
         let stage = StageId { run: run.clone(), stage: stage.clone(), generation: *generation };
@@ -279,7 +301,10 @@ impl Record {
         }
         let window = self.runs.get(run).map_or(u32::MAX, |run| window(run, place));
         let Some(gate) = chunk.0.checked_sub(window).map(ChunkIndex) else { return };
-        if !self.marks.contains_key(&(stage.clone(), gate)) {
+        let part = self.runs.get(&stage.run).map(|run| run.keys(&stage.stage).part(gate));
+        // A tombstone is an end too.
+        let has_ended = part.is_some_and(|part| self.work.contains_key(&part));
+        if !has_ended && !self.marks.contains_key(&(stage.clone(), gate)) {
             self.accuse(format!(
                 "chunk {chunk} of {run}'s {} was sent before chunk {gate} ended",
                 stage.stage
@@ -301,6 +326,9 @@ impl Record {
 
     /// A part that was there before somebody began to look means done, whatever became of its worker.
     fn completion_sent(&mut self, completion: &Completion, begun_ms: u64) {
+        if !completion.sent.is_empty() {
+            self.count("released by workers");
+        }
         let Completion { run, stage, chunk, end: ChunkEnd::Failed(failure), .. } = completion else { return };
         let Some(part) = self.runs.get(run).map(|run| run.keys(stage).part(*chunk)) else {
             return;
@@ -309,7 +337,7 @@ impl Record {
             // Perhaps the same completion, which died and was sent back.
             return;
         }
-        let is_there = self.created_at_ms.get(&part).is_some_and(|at| *at < begun_ms);
+        let is_there = self.is_part(&part) && self.created_at_ms.get(&part).is_some_and(|at| *at < begun_ms);
         // What expires makes chunks fail of its own.
         if is_there && stage != SCAN && self.expired.is_empty() && !self.removed.contains(&part) {
             let reason = &failure.reason;
@@ -410,8 +438,16 @@ impl Record {
     pub(crate) fn work_written(&mut self, key: &str, bytes: Bytes, metadata: &Metadata) {
         let is_shared =
             !key.ends_with(".statistics") && (!key.ends_with(".errors") || key.contains("/group-"));
+        if is_tombstone(metadata) {
+            self.count("tombstones");
+        }
         let before = self.work.insert(key.to_owned(), (bytes, metadata.clone()));
-        if before.is_some() && is_shared && !self.expired.remove(key) && !self.removed.remove(key) {
+        if let Some(part) = before.clone().filter(|(_, part)| is_tombstone(metadata) && !is_tombstone(part))
+            && (self.expired.contains(key) || self.removed.contains(key))
+        {
+            // What was counted, if anything was, is the part that was lost.
+            self.work.insert(key.to_owned(), part);
+        } else if before.is_some() && is_shared && !self.expired.remove(key) && !self.removed.remove(key) {
             self.accuse(format!("{key} was overwritten"));
         }
     }
@@ -508,4 +544,9 @@ fn is_launched(run: &Run, place: usize) -> bool {
 /// The first digits of an id: enough to tell the few runs of a simulation apart.
 pub(crate) fn short(id: &RunId) -> &str {
     &id.as_str()[..6]
+}
+
+/// Whether what was created in the place of a part is a tombstone.
+fn is_tombstone(metadata: &Metadata) -> bool {
+    metadata.contains_key("fanfold-failed")
 }

@@ -13,7 +13,7 @@ use fanfold_merger::Merger;
 use fanfold_ports::{Ports, Web, memory::Invocation};
 use fanfold_splitter::Splitter;
 use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper, Watcher};
-use fanfold_tracker::Tracker;
+use fanfold_tracker::{Notes, Tracker};
 use fanfold_worker::{Worker, WorkerError, pod::Assignment};
 use tokio::sync::oneshot;
 
@@ -50,29 +50,34 @@ pub(crate) const IN_VAIN: &str = "in vain: ";
 /// How each message of an invocation fared: whether it may be deleted, or why not.
 pub(crate) type Fared = Vec<Result<(), String>>;
 
-/// Containers that are idle, with what they remember of runs.
+/// Containers that are idle, with what they remember.
 #[derive(Debug, Default)]
-pub(crate) struct Containers(Mutex<Vec<RunCache>>);
+pub(crate) struct Containers<T>(Mutex<Vec<T>>);
 
-impl Containers {
-    fn take(&self) -> RunCache {
+impl<T: Default> Containers<T> {
+    fn take(&self) -> T {
         lock(&self.0).pop().unwrap_or_default()
     }
 
-    fn give_back(&self, cache: RunCache) {
-        lock(&self.0).push(cache);
+    fn give_back(&self, memory: T) {
+        lock(&self.0).push(memory);
     }
 }
 
 /// Where workers, launchers and trackers leave their memory between invocations.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Fleet {
-    workers: Arc<Containers>,
-    launchers: Arc<Containers>,
-    trackers: Arc<Containers>,
+    workers: Arc<Containers<RunCache>>,
+    launchers: Arc<Containers<RunCache>>,
+    trackers: Arc<Containers<(RunCache, Notes)>>,
 }
 
 impl Fleet {
+    fn tracker(&self, ports: Ports) -> Tracker {
+        let (runs, notes) = self.trackers.take();
+        Tracker { ports, work_bucket: WORK.to_owned(), runs, notes }
+    }
+
     /// Does a job until its end, or until the invocation crashes: then `None`.
     pub(crate) async fn run(
         self,
@@ -130,7 +135,7 @@ impl Fleet {
                 fared
             }
             Job::Track(bodies) => {
-                let tracker = Tracker { ports, work_bucket: WORK.to_owned(), runs: self.trackers.take() };
+                let tracker = self.tracker(ports);
                 let fared = or_crash(&invocation, async {
                     let mut fared: Fared = bodies.iter().map(|_| Ok(())).collect();
                     for (place, error) in tracker.handle(&bodies).await {
@@ -140,16 +145,16 @@ impl Fleet {
                 })
                 .await;
                 if fared.is_some() {
-                    self.trackers.give_back(tracker.runs);
+                    self.trackers.give_back((tracker.runs, tracker.notes));
                 }
                 fared
             }
             Job::DeadChunk(body) => {
-                let tracker = Tracker { ports, work_bucket: WORK.to_owned(), runs: self.trackers.take() };
+                let tracker = self.tracker(ports);
                 or_crash(&invocation, async { one(tracker.handle_dead(&body).await) }).await
             }
             Job::DeadLaunch(body) => {
-                let tracker = Tracker { ports, work_bucket: WORK.to_owned(), runs: self.trackers.take() };
+                let tracker = self.tracker(ports);
                 or_crash(&invocation, async { one(tracker.handle_dead_launch(&body).await) }).await
             }
             Job::Merge(body) => {

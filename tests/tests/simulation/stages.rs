@@ -44,6 +44,14 @@ impl Record {
         matches!(self.mark_at(run, place, chunk), Some(Mark::Done(_)))
     }
 
+    /// Whether a part that is read is there for who looks: where a stage does not wait for all others, the part itself
+    /// tells.
+    fn is_there(&self, run: &Run, upstream: Upstream, input: u32) -> bool {
+        let name = &run.pipeline.stages[upstream.stage].name;
+        let tells = upstream.by == Depends::NToN && self.has_part(run, name, ChunkIndex(input));
+        tells || self.is_done(run, upstream.stage, input)
+    }
+
     fn was_handed(&self, run: &Run, place: usize, chunk: u32) -> bool {
         self.handed.contains(&(stage_at(run, place), ChunkIndex(chunk)))
     }
@@ -62,7 +70,7 @@ impl Record {
         for chunk in sent {
             let early = inputs(upstream, chunk.0, chunks(&run, upstream.stage)).find(|input| {
                 if is_each_looked_at {
-                    !self.is_done(&run, upstream.stage, *input)
+                    !self.is_there(&run, upstream, *input)
                 } else {
                     self.mark_at(&run, upstream.stage, *input).is_none()
                 }

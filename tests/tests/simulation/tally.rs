@@ -145,6 +145,8 @@ impl Tally {
             "stage n_to_n: succeeded",
             "stage all: succeeded",
             "later on clusters: succeeded",
+            "released by workers",
+            "tombstones",
             "requests",
             "requests made again",
             "rates changed",

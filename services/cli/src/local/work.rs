@@ -128,7 +128,7 @@ impl Work {
                 outside: Some(&self.outside),
             };
             match attempt.run().await {
-                Ok(sums) => return End::Done(sums),
+                Ok(attempted) => return End::Done(attempted.sums),
                 Err(ChunkError::Permanent(failure)) => return End::Failed(failure),
                 Err(ChunkError::Process(error)) if tries < retry.attempts => {
                     say::note(&format!("chunk {chunk}, try {tries}: {error}; trying again"));

@@ -25,11 +25,15 @@ impl DynamoLedger {
         stage: &StageId,
         group: GroupIndex,
         marks: &[(ChunkIndex, Mark)],
+        handed: &[ChunkIndex],
     ) -> Result<Marked, PortError> {
         let name = pk(stage, group);
-        let update = marking(marks)
+        let mut update = marking(marks)
             .map_err(|detail| PortError::new(Fault::Permanent, "mark", &name, detail))?
             .set("expires_at", number(lifetime::of_counters()));
+        if !handed.is_empty() {
+            update = update.add("handed", numbers(handed));
+        }
         let read = |item: &Item| read_group(item).map_err(|error| error.error("mark", &name));
         match self.update("mark", key(name.clone(), SK), update).await? {
             Updated::Now(item) => Ok(Marked::Now(read(&item)?)),

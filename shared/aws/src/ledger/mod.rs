@@ -107,8 +107,9 @@ impl Ledger for DynamoLedger {
         stage: &StageId,
         group: GroupIndex,
         marks: &[(ChunkIndex, Mark)],
+        handed: &[ChunkIndex],
     ) -> Result<Marked, PortError> {
-        self.mark_group(stage, group, marks).await
+        self.mark_group(stage, group, marks, handed).await
     }
 
     async fn hand(&self, stage: &StageId, group: GroupIndex, chunks: &[ChunkIndex]) -> Result<(), PortError> {

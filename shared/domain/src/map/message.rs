@@ -199,6 +199,7 @@ mod tests {
             generation: Generation(0),
             chunk: ChunkIndex(7),
             end: ChunkEnd::Done(Sums::default()),
+            sent: Vec::new(),
         };
         assert_eq!(Told::read(&encode(&done)).unwrap(), Told::Completion(done));
         let newer = encode(&MapMessage::MapEnded(end)).replacen("\"v\":1", "\"v\":2", 1);

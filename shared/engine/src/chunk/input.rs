@@ -11,6 +11,7 @@ use fanfold_ports::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::is_tombstone;
 use crate::plan::PlanRequest;
 
 /// Parts looked at at once.
@@ -80,6 +81,8 @@ impl Input {
         let look = async |input: u32| {
             let object = ObjectName::new(work_bucket, keys.part(ChunkIndex(input)));
             match objects.head(&object, None).await? {
+                // Who reads it was sent once all that it reads had ended, and fails with it.
+                Some(head) if is_tombstone(&head) => Err(UploadError::Read(ReadError::Missing(object))),
                 Some(head) => {
                     Ok(SourcePin { object, version: None, etag: head.etag, size_bytes: head.size_bytes })
                 }

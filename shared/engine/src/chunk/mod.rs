@@ -1,5 +1,6 @@
 //! One attempt at one chunk: a ranged read, the processor, and the creation of the part.
 
+mod end;
 mod input;
 mod pass;
 mod previous;
@@ -29,8 +30,10 @@ use crate::{
     processor::{self, Context, Inherited, Outside, ProcessError},
 };
 
+pub(crate) use end::scan_sums;
+pub use end::{end_by_part, end_or_failure, ends_or_failures, is_tombstone};
 pub use input::Input;
-pub use statistics::{Statistics, end_by_part, ends_or_failures, scan_sums, statistics_of};
+pub use statistics::{Statistics, statistics_of};
 
 /// The smallest range that is copied where it lies, in bytes: S3 copies ranges of no object below 5 MiB, and for
 /// smaller ones an upload takes more requests than it saves.
@@ -66,6 +69,15 @@ pub struct Attempt<'a> {
     pub tables: Option<&'a Arc<dyn Tables>>,
     /// How a processor asks others; none asks nobody.
     pub outside: Option<&'a Outside>,
+}
+
+/// How an attempt ended behind which there is a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempted {
+    /// What the part that counts adds to the sums.
+    pub sums: Sums,
+    /// Whether this attempt created it: of all attempts at a chunk at most one did.
+    pub has_created: bool,
 }
 
 /// Why an attempt gave no part.
@@ -109,12 +121,11 @@ struct Made<'a> {
 }
 
 impl Attempt<'_> {
-    /// Does the chunk, or finds it done. Returns what the part that counts adds to the sums: this attempt's,
-    /// or that of whoever was first.
+    /// Does the chunk, or finds it done by whoever was first.
     ///
     /// # Errors
     /// No part was created by this attempt, and none was seen.
-    pub async fn run(&self) -> Result<Sums, ChunkError> {
+    pub async fn run(&self) -> Result<Attempted, ChunkError> {
         if let Some(head) = self.objects.head(&self.part(), None).await? {
             return self.winner(&head).await;
         }
@@ -124,7 +135,7 @@ impl Attempt<'_> {
             return Err(error);
         }
         match part.create(Condition::Absent).await? {
-            Written::Stored(_) => Ok(sums),
+            Written::Stored(_) => Ok(Attempted { sums, has_created: true }),
             Written::Refused | Written::Conflict => match self.objects.head(&self.part(), None).await? {
                 Some(head) => self.winner(&head).await,
                 None => Err(self.lost_race().into()),
@@ -144,11 +155,14 @@ impl Attempt<'_> {
         PortError::new(Fault::Transient, "create", self.part(), "another attempt was creating it and did not")
     }
 
-    /// What the attempt that created the part counted.
-    async fn winner(&self, part: &ObjectHead) -> Result<Sums, ChunkError> {
-        Ok(statistics_of(self.objects, self.run, self.work_bucket, &self.stage.name, self.chunk, part)
-            .await?
-            .sums)
+    /// What the attempt that created the part counted, or why the chunk failed instead.
+    async fn winner(&self, part: &ObjectHead) -> Result<Attempted, ChunkError> {
+        if is_tombstone(part) {
+            return Err(ChunkError::Permanent(end::read_tombstone(self.objects, self.part(), part).await?));
+        }
+        let (objects, stage) = (self.objects, &self.stage.name);
+        let counted = statistics_of(objects, self.run, self.work_bucket, stage, self.chunk, part).await?;
+        Ok(Attempted { sums: counted.sums, has_created: false })
     }
 
     async fn make(&self) -> Result<Made<'_>, ChunkError> {

@@ -1,7 +1,7 @@
 //! What a chunk of a sequential stage begins with: the last line of output before it.
 //!
-//! The state that one chunk hands to the next is nothing but its part: chunk i is sent when chunk i-1 has ended, and a
-//! part that is not there then means that it failed. What follows fails with it, since it would begin with another
+//! The state that one chunk hands to the next is nothing but its part: chunk i is sent when chunk i-1 has ended, and if
+//! there is no part then, it failed. What follows fails with it, since it would begin with another
 //! state than it should.
 
 use fanfold_domain::{
@@ -12,7 +12,7 @@ use fanfold_domain::{
 use fanfold_ports::objects::{ObjectHead, Pin};
 use futures::TryStreamExt;
 
-use super::{Attempt, ChunkError};
+use super::{Attempt, ChunkError, is_tombstone};
 
 /// The first read of a part's end, in bytes; each further one takes more, up to what no line is longer than: an answer of
 /// 4 MiB, each of its characters escaped.
@@ -46,8 +46,8 @@ impl Attempt<'_> {
     async fn part_before(&self, index: u32) -> Result<(ObjectName, ObjectHead), ChunkError> {
         let name = self.work(self.run.keys(&self.stage.name).part(ChunkIndex(index)));
         match self.objects.head(&name, None).await? {
-            Some(head) => Ok((name, head)),
-            None => Err(ChunkError::Permanent(Failure::of_chunk(format!(
+            Some(head) if !is_tombstone(&head) => Ok((name, head)),
+            _ => Err(ChunkError::Permanent(Failure::of_chunk(format!(
                 "chunk {index}, which it follows in a sequential stage, has no part: it failed"
             )))),
         }

@@ -31,14 +31,14 @@ struct Front {
     blocks_bytes: u64,
 }
 
-/// Writes what the scan of a chunk found, unless that is there.
+/// Writes what the scan of a chunk found, unless that is there. Returns whether it was not.
 pub(super) async fn write(
     objects: &dyn Objects,
     run: &Run,
     work_bucket: &str,
     chunk: ChunkIndex,
     summary: &RangeSummary,
-) -> Result<(), PlanError> {
+) -> Result<bool, PlanError> {
     let blocks: Vec<Outcomes> = summary.blocks.iter().map(outcomes).collect();
     let blocks = to_json(&blocks);
     let total = summary.total();
@@ -48,8 +48,9 @@ pub(super) async fn write(
     body.extend_from_slice(&blocks);
     let name = ObjectName::new(work_bucket, run.scan_key(chunk));
     match objects.put(&name, Bytes::from(body), Condition::Absent, &Metadata::new()).await? {
+        Written::Stored(_) => Ok(true),
         // What is there is the same: the source is pinned.
-        Written::Stored(_) | Written::Refused => Ok(()),
+        Written::Refused => Ok(false),
         Written::Conflict => {
             let detail = "another worker was creating it and may not have";
             Err(PortError::new(Fault::Transient, "create", name, detail).into())

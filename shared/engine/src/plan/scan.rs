@@ -8,6 +8,8 @@ use fanfold_records::{BLOCK, Position, RangeScan, RangeSummary, Scanner};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
+use crate::chunk::{Attempted, scan_sums};
+
 use super::{
     PlanError, counted,
     kept::{self, Kept},
@@ -176,11 +178,12 @@ pub async fn scan_chunk(
     scan: &Scan,
     work_bucket: &str,
     chunk: ChunkIndex,
-) -> Result<(), PlanError> {
+) -> Result<Attempted, PlanError> {
     let scanner = super::scanner_of(&run.pipeline.source);
     let reader = Reader::new(objects.clone(), run.input().clone());
     let summary = scan_range(&reader, scanner, scan.range(chunk)).await?;
-    kept::write(&*objects, run, work_bucket, chunk, &summary).await
+    let has_created = kept::write(&*objects, run, work_bucket, chunk, &summary).await?;
+    Ok(Attempted { sums: scan_sums(run, chunk), has_created })
 }
 
 /// What workers found, range by range: nothing of it is held but a position a range.

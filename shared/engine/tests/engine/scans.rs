@@ -1,7 +1,10 @@
 //! A source that workers scan is planned as if one reader had scanned it.
 
 use fanfold_domain::{ChunkIndex, Scan, pipeline::Split};
-use fanfold_engine::plan::{PlanError, Planned, ScanLimits, plan_scanned, scan_chunk, scan_due};
+use fanfold_engine::{
+    chunk::Attempted,
+    plan::{PlanError, Planned, ScanLimits, plan_scanned, scan_chunk, scan_due},
+};
 use proptest::prelude::*;
 
 use crate::world::{WORK, World, block_on, pipeline};
@@ -12,12 +15,12 @@ async fn scan(world: &mut World, range_bytes: u64) -> Option<Scan> {
     let due = scan_due(world.objects.clone(), &run.pipeline, &run.source, limits).await.unwrap();
     world.run.scan.clone_from(&due);
     for chunk in (0..due.as_ref()?.grouping.chunks).rev() {
-        work(world, chunk).await.unwrap();
+        assert!(work(world, chunk).await.unwrap().has_created);
     }
     due
 }
 
-async fn work(world: &World, chunk: u32) -> Result<(), PlanError> {
+async fn work(world: &World, chunk: u32) -> Result<Attempted, PlanError> {
     let scan = world.run.scan.as_ref().unwrap();
     scan_chunk(world.objects.clone(), &world.run, scan, WORK, ChunkIndex(chunk)).await
 }
@@ -57,7 +60,7 @@ fn a_scan_done_twice_is_the_same_and_one_that_is_lost_or_not_ours_is_told_of() {
         let mut world = world("format: csv", &b"a,\"b\nc\"\n".repeat(100), Split::Records(3));
         scan(&mut world, 300).await.unwrap();
         let planned = finish(&world).await.unwrap();
-        work(&world, 1).await.unwrap();
+        assert!(!work(&world, 1).await.unwrap().has_created);
         assert_eq!(finish(&world).await.unwrap(), planned);
 
         let name = fanfold_domain::ObjectName::new(WORK, world.run.scan_key(ChunkIndex(1)));

@@ -120,7 +120,7 @@ impl World {
             tables,
             outside,
         };
-        attempt.run().await
+        Ok(attempt.run().await?.sums)
     }
 
     fn plan_of(&self) -> &Plan {

@@ -165,11 +165,15 @@ impl Ledger for MemoryLedger {
         stage: &StageId,
         group: GroupIndex,
         marks: &[(ChunkIndex, Mark)],
+        handed: &[ChunkIndex],
     ) -> Result<Marked, PortError> {
         check_marks(stage, marks)?;
         let mut state = self.state();
         let count = state.groups.entry((stage.clone(), group)).or_default();
         let marked = count.mark(marks);
+        if marked {
+            count.handed.extend(handed);
+        }
         let count = count.clone();
         Ok(if marked { Marked::Now(count) } else { Marked::Before(count) })
     }

@@ -46,7 +46,7 @@ pub async fn sixty_four_chunks_are_marked_at_once_and_no_more(t: &LedgerUnderTes
     let stage = t.stage();
     let most = u32::try_from(MAX_MARKS).expect("it is 64");
     for marks in [done(0..=most), done([])] {
-        let error = t.ledger.mark(&stage, GroupIndex(0), &marks).await;
+        let error = t.ledger.mark(&stage, GroupIndex(0), &marks, &[]).await;
         assert_eq!(error.expect_err("so many are refused").fault, Fault::Permanent);
     }
     assert_eq!(t.group(&stage).await, GroupCount::default());
@@ -59,7 +59,7 @@ pub async fn sixty_four_chunks_are_marked_at_once_and_no_more(t: &LedgerUnderTes
 /// Its sums would be added twice.
 pub async fn a_chunk_is_marked_once_in_one_call(t: &LedgerUnderTest) {
     let stage = t.stage();
-    let error = t.ledger.mark(&stage, GroupIndex(0), &done([3, 4, 3])).await;
+    let error = t.ledger.mark(&stage, GroupIndex(0), &done([3, 4, 3]), &[]).await;
     assert_eq!(error.expect_err("a chunk twice is refused").fault, Fault::Permanent);
     assert_eq!(t.group(&stage).await, GroupCount::default());
 }
@@ -129,4 +129,19 @@ pub async fn handing_is_noted_beside_the_marks_and_idempotent(t: &LedgerUnderTes
     t.ledger.hand(&stage, GroupIndex(1), &chunks([1_024])).await.expect("the handing was noted");
     let of_next = t.ledger.group(&stage, GroupIndex(1)).await.expect("the read was answered");
     assert_eq!((of_next.ended(), of_next.handed.len()), (0, 1));
+}
+
+/// A note costs no write of its own where it can wait for the next marks: it is made with them, and not without.
+pub async fn a_handing_is_noted_with_marks_or_not_at_all(t: &LedgerUnderTest) {
+    let stage = t.stage();
+    let mark = async |marks: Vec<(ChunkIndex, Mark)>, handed: Vec<u32>| {
+        let marked = t.ledger.mark(&stage, GroupIndex(0), &marks, &chunks(handed)).await;
+        marked.expect("the mark was answered")
+    };
+    let Marked::Now(first) = mark(done([0, 1]), vec![1]).await else { panic!("nothing was marked before") };
+    assert_eq!(first.handed, chunks([1]).into_iter().collect());
+    assert_eq!(mark(done([1, 2]), vec![0, 2]).await, Marked::Before(first));
+    let Marked::Now(second) = mark(done([2]), vec![0, 1]).await else { panic!("it was not marked before") };
+    assert_eq!(second.handed, chunks([0, 1]).into_iter().collect());
+    assert_eq!(t.group(&stage).await, second);
 }

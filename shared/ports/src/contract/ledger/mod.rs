@@ -71,7 +71,7 @@ impl LedgerUnderTest {
 
     /// Marks chunks of group 0.
     async fn mark(&self, stage: &StageId, marks: &[(ChunkIndex, Mark)]) -> Marked {
-        self.ledger.mark(stage, GroupIndex(0), marks).await.expect("the mark was answered")
+        self.ledger.mark(stage, GroupIndex(0), marks, &[]).await.expect("the mark was answered")
     }
 
     /// Group 0 as it stands.
@@ -135,6 +135,7 @@ macro_rules! ledger_contract {
                 of_racing_marks_each_chunk_is_counted_once,
                 stages_generations_and_groups_are_counted_apart,
                 handing_is_noted_beside_the_marks_and_idempotent,
+                a_handing_is_noted_with_marks_or_not_at_all,
                 an_unfolded_stage_is_empty,
                 a_group_is_folded_once,
                 racing_folds_fill_the_root_with_the_final_sums,

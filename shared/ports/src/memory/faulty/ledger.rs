@@ -62,8 +62,9 @@ impl<T: Ledger + ?Sized> Ledger for Faulty<T> {
         stage: &StageId,
         group: GroupIndex,
         marks: &[(ChunkIndex, Mark)],
+        handed: &[ChunkIndex],
     ) -> Result<Marked, PortError> {
-        self.write("mark", in_group(stage, group), self.inner.mark(stage, group, marks)).await
+        self.write("mark", in_group(stage, group), self.inner.mark(stage, group, marks, handed)).await
     }
 
     async fn hand(&self, stage: &StageId, group: GroupIndex, chunks: &[ChunkIndex]) -> Result<(), PortError> {

@@ -2,15 +2,15 @@
 
 Its own CRC-64/NVME is pure Python and takes 250 ms a MB while everything else waits; awscrt's is native. It answers a
 range of a version with the whole of it, does not tell a schedule's target the time of its tick, and gives each item of
-a Distributed Map a child of its own, whatever its ItemBatcher says. With FANFOLD_BATCHING_WINDOW set a function gets
-batches as AWS makes them: as many messages as its mapping says, once they are there or the first has waited long enough.
+a Distributed Map a child of its own, whatever its ItemBatcher says. And it hands out what is there, ten messages at most,
+without waiting; here a function gets batches as AWS makes them: as many messages as its mapping says, once they are there
+or the first has waited long enough. (One batch of a queue is gathered at a time; AWS begins with five.)
 
 And requests are counted: GET /_fanfold/requests tells how many there were, by the client's application
 (AWS_SDK_UA_APP_ID), service and operation; GET /_fanfold/entries how many messages or items these held.
 """
 
 import json
-import os
 import re
 import threading
 import time
@@ -204,7 +204,6 @@ s3._crc64nvme = checksums.crc64nvme
 s3._get_object = range_of_version(s3._get_object)
 eventbridge._invoke_target = told_the_time(eventbridge._invoke_target)
 stepfunctions._run_distributed_map = batched(stepfunctions._run_distributed_map)
-if os.environ.get("FANFOLD_BATCHING_WINDOW"):
-    sqs._receive_messages_for_esm = windowed(sqs._receive_messages_for_esm)
+sqs._receive_messages_for_esm = windowed(sqs._receive_messages_for_esm)
 ministack.app = counted
 ministack.main()

@@ -4,7 +4,6 @@ comes while a large run is under way.
 
 import io
 import json
-import os
 import statistics
 import subprocess
 from contextlib import redirect_stdout
@@ -14,7 +13,6 @@ from . import demo, end_to_end, steps
 from .settings import PROJECT, STATE, fail, programs
 
 INDEXES = 10_000
-FEWER_INDEXES = 1_000
 SMALL_ROWS = 200
 TIMES = 5
 LARGE = """\
@@ -29,15 +27,8 @@ def main(small: Path) -> None:
     end_to_end.begin()
     fairness(programs("release"), small)
     end_to_end.end()
-    stages(INDEXES)
-    print("with batches that wait as long as on AWS:", flush=True)
-    os.environ["FANFOLD_BATCHING_WINDOW"] = "1"
-    stages(FEWER_INDEXES)
-
-
-def stages(indexes: int) -> None:
     end_to_end.begin()
-    words = [PROJECT / "scripts" / "demo", "--deployed", "--example", "n-to-n", "--count", str(indexes)]
+    words = [PROJECT / "scripts" / "demo", "--deployed", "--example", "n-to-n", "--count", str(INDEXES)]
     if subprocess.run(words).returncode != 0:
         fail("the example failed")
     end_to_end.end()

@@ -15,7 +15,7 @@ from .template import Template
 
 KEPT, SET, ABSENT = "there", "set by API", "not there locally"
 
-WITHOUT_EFFECT = "Without effect here: TLS-only policies, the batching window, and roles but with --enforce-roles."
+WITHOUT_EFFECT = "Without effect here: TLS-only policies, and roles but with --enforce-roles."
 
 
 class Finding(NamedTuple):

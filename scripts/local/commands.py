@@ -21,8 +21,7 @@ Runs the whole stack on this machine, on a local AWS that listens on 127.0.0.1 a
   eval "$(scripts/stack env)"           point this shell at it
   scripts/stack down                    end it; what it held is gone
 
-FANFOLD_PORT is its port, 4566 unless said otherwise. With FANFOLD_BATCHING_WINDOW=1 functions wait for batches as on
-AWS; else they are given at once what is there."""
+FANFOLD_PORT is its port, 4566 unless said otherwise."""
 
 
 def main() -> None:

@@ -116,7 +116,6 @@ def environment(port: int, enforce_roles: bool) -> dict[str, str]:
         "S3_DATA_DIR": str(STATE / "s3"),
         "TMPDIR": str(STATE / "tmp"),
         "AUTH": str(enforce_roles).lower(),
-        "FANFOLD_BATCHING_WINDOW": os.environ.get("FANFOLD_BATCHING_WINDOW", ""),
     } | where_clusters_are()
 
 

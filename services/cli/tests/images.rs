@@ -117,3 +117,23 @@ fn no_folder_a_file_in_its_place_or_one_without_such_objects_is_refused() {
     }
     assert!(!place.join("there/out").exists());
 }
+
+#[test]
+fn an_output_among_the_objects_that_are_listed_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    fs::create_dir(place.join("there")).unwrap();
+    fs::write(place.join("there/a.png"), PIXEL).unwrap();
+    let listing = |prefix: &str, suffix: &str| {
+        let document = LISTING.replace("pictures/", prefix).replace("suffix: .png, ", suffix);
+        fs::write(place.join("p.yaml"), document).unwrap();
+        local(place, &["."])
+    };
+    for prefix in ["there/", "''", "th"] {
+        let (found, told) = listing(prefix, "");
+        let reason = "output there/out would be among the objects that the pipeline lists";
+        assert!(found == Some(2) && told.contains(reason), "{prefix}: {found:?} {told}");
+    }
+    assert!(!place.join("there/out").exists());
+    assert_eq!(listing("there/", "suffix: .png, "), (Some(0), String::new()));
+}

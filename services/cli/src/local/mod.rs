@@ -74,6 +74,9 @@ fn run_once(arguments: &arguments::Local, target: &Target<'_>) -> Result<Summary
         )));
     }
     let input = setup::input(&pipeline, arguments.input.as_deref()).map_err(Failed::Usage)?;
+    for (name, file) in [("output", target.output), ("errors", target.errors)] {
+        setup::check_unlisted(&pipeline, input, name, file).map_err(Failed::Usage)?;
+    }
     let nothing = tempfile::NamedTempFile::new().context("a file in the temporary directory")?;
     let file = if pipeline.source.is_object() { input } else { nothing.path() };
     let source = setup::pin(file, arguments.source.as_deref())?;

@@ -66,6 +66,27 @@ pub(super) fn input<'a>(pipeline: &Pipeline, named: Option<&'a Path>) -> anyhow:
     }
 }
 
+/// Refuses a file to be written that would be among the objects which the pipeline lists: the next run would read it.
+pub(super) fn check_unlisted(
+    pipeline: &Pipeline,
+    folder: &Path,
+    name: &str,
+    file: &Path,
+) -> anyhow::Result<()> {
+    let source = &pipeline.source;
+    let (folder, place) = (real(folder), real(file));
+    let Ok(key) = place.strip_prefix(&folder) else { return Ok(()) };
+    let key = key.to_string_lossy();
+    if source.format == Format::Objects && key.starts_with(&source.prefix) && key.ends_with(&source.suffix) {
+        return Err(anyhow!(
+            "{name} {} would be among the objects that the pipeline lists, and the next run would read it: write it \
+             elsewhere, or have source.prefix or source.suffix leave it out",
+            file.display()
+        ));
+    }
+    Ok(())
+}
+
 /// The file that a path leads to, by whichever way, whether or not it is there yet.
 pub(crate) fn real(path: &Path) -> PathBuf {
     let place = fanfold_local::followed(path);

@@ -1,7 +1,10 @@
 //! The list that a run reads in place of an object: of the objects under a prefix, or what the plan step wrote.
 
 use fanfold_domain::{ChunkIndex, ObjectName, PLAN, Run, RunState, SourcePin, key, pipeline::Format};
-use fanfold_engine::plan::{PlanError, Wanted, list_objects};
+use fanfold_engine::{
+    chunk::is_tombstone,
+    plan::{PlanError, Wanted, list_objects},
+};
 use fanfold_lifecycle::change;
 use fanfold_ports::{ledger::StageId, objects::ReadError};
 
@@ -44,7 +47,9 @@ impl Splitter {
         }
         let object = ObjectName::new(&self.work_bucket, run.keys(PLAN).part(ChunkIndex(0)));
         let head = self.ports.objects.head(&object, None).await?;
-        let Some(head) = head else { return Err(PlanError::ScanLost(ReadError::Missing(object)).into()) };
+        let Some(head) = head.filter(|head| !is_tombstone(head)) else {
+            return Err(PlanError::ScanLost(ReadError::Missing(object)).into());
+        };
         if head.size_bytes == 0 {
             return Err(PlanError::Nothing("the plan step wrote no items".to_owned()).into());
         }

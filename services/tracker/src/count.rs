@@ -1,14 +1,14 @@
 //! From completions of one stage to its counters: each chunk once, then what follows from it, then the note that it was
 //! done, which is made with the next marks of its group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fanfold_domain::{
-    ChunkIndex, GroupCount, GroupIndex, Mark, Run,
+    ChunkIndex, GroupCount, GroupIndex, Mark, Note, Run,
     group::MAX_MARKS,
-    message::{ChunkEnd, Completion},
+    message::{ChunkEnd, Released},
 };
-use fanfold_lifecycle::{fail, source_changed};
+use fanfold_lifecycle::{Besides, Release, fail, releases, source_changed};
 use fanfold_ports::{
     PortError,
     ledger::{Marked, StageId},
@@ -16,7 +16,7 @@ use fanfold_ports::{
 
 use crate::{
     Tracker, TrackerError,
-    handler::{Ahead, Received, grouping_of},
+    handler::{Received, grouping_of},
 };
 
 /// Completions of one stage, ready to be counted.
@@ -32,7 +32,6 @@ impl Tracker {
         &self,
         stage: &StageId,
         received: Vec<Received>,
-        ahead: &Ahead,
     ) -> Vec<(usize, TrackerError)> {
         let places: Vec<usize> = received.iter().map(|(place, _)| *place).collect();
         let Prepared { run, groups, mut failed } = match self.prepare(stage, received).await {
@@ -42,7 +41,7 @@ impl Tracker {
         };
         for (group, completions) in groups {
             let places: Vec<usize> = completions.iter().map(|(place, _)| *place).collect();
-            if let Err(error) = self.count_group(&run, stage, group, completions, ahead).await {
+            if let Err(error) = self.count_group(&run, stage, group, completions).await {
                 failed.extend(all_failed(places, error));
             }
         }
@@ -84,17 +83,24 @@ impl Tracker {
         stage: &StageId,
         group: GroupIndex,
         received: Vec<Received>,
-        ahead: &Ahead,
     ) -> Result<(), TrackerError> {
         let mut marks: BTreeMap<ChunkIndex, Mark> = BTreeMap::new();
-        let mut spoiled = None;
-        for (_, Completion { chunk, end, .. }) in received {
-            let mark = match end {
-                ChunkEnd::Done(sums) => Mark::Done(sums),
+        let mut sent = Sent::default();
+        let mut spoiled: BTreeMap<ChunkIndex, Mark> = BTreeMap::new();
+        let mut reason = None;
+        for (_, completion) in received {
+            let chunk = completion.chunk;
+            let mark = match completion.end {
+                ChunkEnd::Done(sums) => {
+                    sent.extend(completion.sent.into_iter().map(|released| (chunk, released)));
+                    Mark::Done(sums)
+                }
                 ChunkEnd::Failed(failure) => {
                     self.ports.ledger.note_failure(stage, chunk, &failure).await?;
                     if failure.bad_records.is_some() {
-                        spoiled = Some(format!("chunk {chunk}: {}", failure.reason));
+                        reason = Some(format!("chunk {chunk}: {}", failure.reason));
+                        spoiled.insert(chunk, Mark::Failed);
+                        continue;
                     }
                     Mark::Failed
                 }
@@ -103,27 +109,39 @@ impl Tracker {
             // Of two in one batch the one that has a part counts.
             marks.entry(chunk).and_modify(|old| *old = better(*old, mark)).or_insert(mark);
         }
-        // A chunk with more bad records than the run may have is no failed chunk that could be tolerated. Before the mark:
-        // with that the stage may be full, and then the sweeper goes on with what follows.
-        if let Some(reason) = &spoiled {
-            fail(&self.ports, &run.id, run.generation, reason).await?;
-        }
-        let chunks: Vec<ChunkIndex> = marks.keys().copied().collect();
-        let marks: Vec<(ChunkIndex, Mark)> = marks.into_iter().collect();
-        let mut count = GroupCount::default();
-        for marks in marks.chunks(MAX_MARKS) {
-            count = self.mark(stage, group, marks.to_vec()).await?;
-        }
-        if spoiled.is_some() {
+        let notes = notes_of(run, stage, &sent);
+        let count = self.mark_all(stage, group, &marks, &notes).await?;
+        // A chunk with more bad records than the run may have is no failed chunk that could be tolerated. The run fails
+        // when all others are counted, which its report lists, and before that one is: with it the stage may be full, and
+        // then the sweeper would go on with what follows.
+        if let Some(reason) = reason {
+            fail(&self.ports, &run.id, run.generation, &reason).await?;
+            self.mark_all(stage, group, &spoiled, &[]).await?;
             return Ok(());
         }
         let noted = self.notes.of(stage, group);
         let is_unhanded = |chunk: &ChunkIndex| !count.handed.contains(chunk) && !noted.contains(chunk);
-        let unhanded: Vec<ChunkIndex> = chunks.into_iter().filter(is_unhanded).collect();
-        if !unhanded.is_empty() && self.follow(run, stage, group, &count, &unhanded, ahead).await? {
+        let unhanded: Vec<ChunkIndex> = marks.into_keys().filter(is_unhanded).collect();
+        if !unhanded.is_empty() && self.follow(run, stage, group, &count, &unhanded, &sent).await? {
             self.note(run, stage, group, &count, &unhanded).await?;
         }
         Ok(())
+    }
+
+    /// Marks chunks of one group; the group as it then is, empty if there are none.
+    async fn mark_all(
+        &self,
+        stage: &StageId,
+        group: GroupIndex,
+        marks: &BTreeMap<ChunkIndex, Mark>,
+        notes: &[(ChunkIndex, Note)],
+    ) -> Result<GroupCount, PortError> {
+        let marks: Vec<(ChunkIndex, Mark)> = marks.iter().map(|(chunk, mark)| (*chunk, *mark)).collect();
+        let mut count = GroupCount::default();
+        for marks in marks.chunks(MAX_MARKS) {
+            count = self.mark(stage, group, marks.to_vec(), notes).await?;
+        }
+        Ok(count)
     }
 
     /// Keeps the note that what follows from these chunks was done; makes it if no more marks of the group come.
@@ -145,17 +163,20 @@ impl Tracker {
         Ok(())
     }
 
-    /// Marks what is not marked yet, and with it notes what is to be noted of the group; the group as it then is.
+    /// Marks what is not marked yet, and with it notes what is to be noted of the group, `notes` among it; the group as it
+    /// then is.
     async fn mark(
         &self,
         stage: &StageId,
         group: GroupIndex,
         mut marks: Vec<(ChunkIndex, Mark)>,
+        notes: &[(ChunkIndex, Note)],
     ) -> Result<GroupCount, PortError> {
         let noted = self.notes.of(stage, group);
-        let handed: Vec<ChunkIndex> = noted.iter().copied().collect();
+        let mut notes = notes.to_vec();
+        notes.extend(noted.iter().map(|chunk| (*chunk, Note::Handed)));
         loop {
-            match self.ports.ledger.mark(stage, group, &marks, &handed).await? {
+            match self.ports.ledger.mark(stage, group, &marks, &notes).await? {
                 Marked::Now(count) => {
                     self.notes.made(stage, group, &noted);
                     return Ok(count);
@@ -185,6 +206,32 @@ impl Tracker {
 
 /// Failures looked through for a reason.
 const MOST_FAILURES: usize = 1_000;
+
+/// Which chunks workers sent, each by the chunk whose end released it.
+pub(crate) type Sent = BTreeSet<(ChunkIndex, Released)>;
+
+/// What is to be noted of what workers sent, so that nobody sends it again who counts what else it waited for. Of a stage
+/// that reads none index by index, and is not read so, nobody asks.
+fn notes_of(run: &Run, stage: &StageId, sent: &Sent) -> Vec<(ChunkIndex, Note)> {
+    let mut notes = Vec::new();
+    for chunk in sent.iter().map(|(chunk, _)| *chunk).collect::<BTreeSet<_>>() {
+        let released = releases(run, &stage.stage, chunk);
+        let (next, readers): (Vec<_>, Vec<_>) =
+            released.iter().partition(|release| release.released.stage == stage.stage);
+        let were_sent = |releases: &[&Release]| {
+            let were_sent = |release: &&Release| sent.contains(&(chunk, release.released.clone()));
+            !releases.is_empty() && releases.iter().all(were_sent)
+        };
+        let is_awaited = next.iter().any(|release| matches!(release.besides, Besides::Part(..)));
+        if is_awaited && were_sent(&next) {
+            notes.push((chunk, Note::SentNext));
+        }
+        if were_sent(&readers) {
+            notes.push((chunk, Note::SentReaders));
+        }
+    }
+    notes
+}
 
 fn better(old: Mark, new: Mark) -> Mark {
     if matches!(old, Mark::Done(_)) { old } else { new }

@@ -10,7 +10,7 @@ use fanfold_ports::{Queue, ledger::StageId, objects::UploadError};
 
 use crate::{
     Tracker, TrackerError,
-    handler::{Ahead, Received, grouping_of},
+    handler::{Received, grouping_of},
 };
 
 impl Tracker {
@@ -31,7 +31,7 @@ impl Tracker {
                       worker's log tells which";
         let seen = self.ended_or_failed(&run, &stage, &[chunk].into_iter().collect(), reason).await;
         let Some(ended) = self.or_fail(&run, seen).await? else { return Ok(()) };
-        let counted = self.count_stage(&stage, ended, &Ahead::default()).await;
+        let counted = self.count_stage(&stage, ended).await;
         counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 
@@ -64,7 +64,7 @@ impl Tracker {
         let left = unmarked(&*self.ports.ledger, stage, grouping_of(run, &stage.stage)?, chunks).await?;
         let seen = self.ended_or_failed(run, stage, &left, reason).await;
         let Some(ended) = self.or_fail(run, seen).await? else { return Ok(()) };
-        let counted = self.count_stage(stage, ended, &Ahead::default()).await;
+        let counted = self.count_stage(stage, ended).await;
         counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 

@@ -14,7 +14,8 @@ use fanfold_ports::{PortError, Queue, ledger::StageId, queues::Outgoing};
 
 use crate::{
     Tracker, TrackerError,
-    handler::{Ahead, Received, grouping_of},
+    count::Sent,
+    handler::{Received, grouping_of},
 };
 
 impl Tracker {
@@ -27,7 +28,7 @@ impl Tracker {
         group: GroupIndex,
         count: &GroupCount,
         ended: &[ChunkIndex],
-        ahead: &Ahead,
+        sent: &Sent,
     ) -> Result<bool, TrackerError> {
         if let Some(reason) = verdict(run, &stage.stage, &count.sums) {
             let why = self.blame(stage, count).await?.map_or_else(String::new, |why| format!("{why}; "));
@@ -38,9 +39,9 @@ impl Tracker {
             return Ok(false);
         }
         // Before failures are passed on, which open windows: what is sent for those is not sent twice.
-        self.send_released(run, stage, count, ended, ahead).await?;
+        self.send_released(run, stage, count, ended, sent).await?;
         if let Some(place) = run.pipeline.stage_index(&stage.stage) {
-            self.pass_on(run, place, count, ended, ahead).await?;
+            self.pass_on(run, place, count, ended).await?;
         }
         if count.ended() == grouping_of(run, &stage.stage)?.size_of(group) {
             self.follow_group(run, stage, group, count).await?;
@@ -55,7 +56,6 @@ impl Tracker {
         place: usize,
         count: &GroupCount,
         ended: &[ChunkIndex],
-        ahead: &Ahead,
     ) -> Result<(), TrackerError> {
         let failed: Vec<ChunkIndex> =
             ended.iter().copied().filter(|chunk| count.failed.contains(chunk)).collect();
@@ -75,26 +75,27 @@ impl Tracker {
                 groups.entry(grouping.group_of(chunk)).or_default().push((0, completion));
             }
             for (group, completions) in groups {
-                Box::pin(self.count_group(run, &stage, group, completions, ahead)).await?;
+                Box::pin(self.count_group(run, &stage, group, completions)).await?;
             }
         }
         Ok(())
     }
 
-    /// Sends the chunks that the end of these releases: of a failed one, only the chunk whose window it opens.
+    /// Sends the chunks that the end of these releases and no worker sent: of a failed one, only the chunk whose window it
+    /// opens.
     async fn send_released(
         &self,
         run: &Run,
         stage: &StageId,
         count: &GroupCount,
         ended: &[ChunkIndex],
-        ahead: &Ahead,
+        sent: &Sent,
     ) -> Result<(), TrackerError> {
         let mut released: BTreeMap<String, Vec<ChunkIndex>> = BTreeMap::new();
         for chunk in ended {
             for Release { released: next, .. } in releases(run, &stage.stage, *chunk) {
                 let follows = next.stage == stage.stage || count.done.contains(chunk);
-                if follows && !ahead.has(stage, &next) {
+                if follows && !sent.contains(&(*chunk, next.clone())) {
                     released.entry(next.stage).or_default().push(next.chunk);
                 }
             }

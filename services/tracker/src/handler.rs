@@ -1,12 +1,12 @@
 //! From messages to what is counted, and to what a Map tells.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use fanfold_domain::{
     ChunkIndex, Grouping, Run, RunId,
     launch::TooManyLaunches,
     map::Told,
-    message::{Completion, InvalidMessage, Released},
+    message::{Completion, InvalidMessage},
 };
 use fanfold_lifecycle::{LifecycleError, RunCache};
 use fanfold_ports::{PortError, Ports, ledger::StageId, objects::UploadError};
@@ -76,9 +76,8 @@ impl Tracker {
                 Err(error) => failed.push((place, error.into())),
             }
         }
-        let ahead = Ahead::of(&runs);
         for (stage, completions) in runs {
-            failed.extend(self.count_stage(&stage, completions, &ahead).await);
+            failed.extend(self.count_stage(&stage, completions).await);
         }
         // What they leave unmarked may have been told in the same batch.
         for (place, told) in maps {
@@ -86,28 +85,6 @@ impl Tracker {
         }
         failed
     }
-}
-
-/// The chunks that were sent by the workers whose completions are being counted, ahead of the tracker.
-#[derive(Debug, Default)]
-pub(crate) struct Ahead(BTreeSet<(StageId, ChunkIndex)>);
-
-impl Ahead {
-    fn of(received: &BTreeMap<StageId, Vec<Received>>) -> Self {
-        let completions = received.values().flatten().map(|(_, completion)| completion);
-        Self(
-            completions.flat_map(|told| told.sent.iter().map(|sent| key_of(&stage_of(told), sent))).collect(),
-        )
-    }
-
-    /// Whether a chunk was sent that the end of one of this stage's released.
-    pub(crate) fn has(&self, stage: &StageId, released: &Released) -> bool {
-        self.0.contains(&key_of(stage, released))
-    }
-}
-
-fn key_of(releasing: &StageId, Released { stage, chunk }: &Released) -> (StageId, ChunkIndex) {
-    (StageId { stage: stage.clone(), ..releasing.clone() }, *chunk)
 }
 
 fn stage_of(completion: &Completion) -> StageId {

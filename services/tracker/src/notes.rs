@@ -12,8 +12,8 @@ use fanfold_ports::ledger::StageId;
 const MOST_GROUPS: usize = 1_000;
 
 /// Chunks whose consequences were carried out, and of which the ledger is to be told with the next marks of their group:
-/// a write of its own would double what counting costs. Whoever forgets a note carries out once more what follows from
-/// a completion that comes again, and that costs a look at a part.
+/// a write of its own would double what counting costs. With a note that is forgotten, what follows from a completion
+/// that comes again is done again.
 #[derive(Debug, Default)]
 pub struct Notes(Mutex<BTreeMap<(StageId, GroupIndex), BTreeSet<ChunkIndex>>>);
 

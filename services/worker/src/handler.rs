@@ -18,6 +18,10 @@ use thiserror::Error;
 
 use crate::{attempt::Tried, retry::delay_s};
 
+/// How long a completion waits of a part that another attempt created, in seconds: were it counted before that one's own,
+/// what that one released would be released once more.
+const FOUND_DELAY_S: u32 = 10;
+
 /// The worker and what it works with.
 pub struct Worker {
     /// The world.
@@ -96,6 +100,8 @@ impl Worker {
                 let sent = self.send_released(&run, &message).await;
                 self.complete(message, ChunkEnd::Done(sums), sent).await
             }
+            // Whoever created the part tells of it as well, unless it died, and says what it sent.
+            Tried::Ended(end @ ChunkEnd::Done(_)) => self.complete_after(message, end, FOUND_DELAY_S).await,
             Tried::Ended(end) => self.complete(message, end, Vec::new()).await,
             Tried::InVain { run, retry, error } => self.retry_or_fail(&run, message, retry, &error).await,
         }
@@ -144,9 +150,22 @@ impl Worker {
         end: ChunkEnd,
         sent: Vec<Released>,
     ) -> Result<(), WorkerError> {
-        let ChunkMessage { run, stage, generation, chunk, .. } = message;
-        let completion = Completion { run, stage, generation, chunk, end, sent };
-        let outgoing = vec![Outgoing::now(encode(&completion))];
-        Ok(self.ports.queues.send(Queue::Completions, outgoing).await?)
+        let completion = completion_of(message, end, sent);
+        Ok(self.ports.queues.send(Queue::Completions, vec![Outgoing::now(encode(&completion))]).await?)
     }
+
+    async fn complete_after(
+        &self,
+        message: ChunkMessage,
+        end: ChunkEnd,
+        delay_s: u32,
+    ) -> Result<(), WorkerError> {
+        let body = encode(&completion_of(message, end, Vec::new()));
+        Ok(self.ports.queues.send(Queue::Completions, vec![Outgoing { body, delay_s }]).await?)
+    }
+}
+
+fn completion_of(message: ChunkMessage, end: ChunkEnd, sent: Vec<Released>) -> Completion {
+    let ChunkMessage { run, stage, generation, chunk, .. } = message;
+    Completion { run, stage, generation, chunk, end, sent }
 }

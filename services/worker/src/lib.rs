@@ -4,7 +4,8 @@
 //! the Job's own retries count instead. A batch of a Distributed Map is the first try at each of its chunks; what is left
 //! of it goes on by the queue.
 //!
-//! Architecture invariant: the worker marks nothing. It sends a completion, and may send it twice.
+//! Architecture invariant: the worker marks nothing. It sends a completion, and may send it twice; and what that
+//! releases, once.
 
 mod attempt;
 mod batch;

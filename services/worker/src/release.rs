@@ -9,6 +9,8 @@
 //! sends once it has marked the chunk; what was sent the completion says. Only the attempt that created the part sends
 //! anything, so that a chunk that is delivered twice releases no second wave.
 
+use std::pin::pin;
+
 use fanfold_domain::{
     ChunkIndex, ObjectName, Run,
     message::{ChunkMessage, Released, encode},
@@ -16,21 +18,29 @@ use fanfold_domain::{
 use fanfold_engine::chunk::is_tombstone;
 use fanfold_lifecycle::{Besides, Release, failed_input, releases};
 use fanfold_ports::{PortError, Queue, objects::ObjectHead, queues::Outgoing};
-use futures::future::try_join_all;
+use futures::future::{Either, select, try_join_all};
 
 use crate::Worker;
+
+/// The most that is spent on it, in milliseconds: the chunk is done, and that is to be told in time.
+const MOST_MS: u64 = 4_000;
 
 impl Worker {
     /// Sends the chunks that the end of this one releases, as far as all else that they wait for is seen to be there.
     /// Returns those that were sent.
     pub(crate) async fn send_released(&self, run: &Run, message: &ChunkMessage) -> Vec<Released> {
-        match self.try_to_send_released(run, message).await {
-            Ok(sent) => sent,
-            Err(error) => {
-                tracing::warn!(run_id = %run.id, chunk = message.chunk.0, %error, "what is next is left to the tracker");
-                Vec::new()
+        let (stage, chunk) = (&message.stage, message.chunk.0);
+        let up = self.ports.clock.sleep_ms(MOST_MS);
+        match select(pin!(self.try_to_send_released(run, message)), up).await {
+            Either::Left((Ok(sent), _)) => return sent,
+            Either::Left((Err(error), _)) => {
+                tracing::warn!(run_id = %run.id, stage, chunk, %error, "what is next is left to the tracker");
+            }
+            Either::Right(_) => {
+                tracing::warn!(run_id = %run.id, stage, chunk, "no time to send what is next: left to the tracker");
             }
         }
+        Vec::new()
     }
 
     async fn try_to_send_released(

@@ -174,6 +174,17 @@ impl Mark {
     }
 }
 
+/// What is noted of a chunk beside its mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    /// What follows from its end was done.
+    Handed,
+    /// The chunk one window further on was sent by its worker.
+    SentNext,
+    /// All chunks that read its part index by index were sent by its worker.
+    SentReaders,
+}
+
 /// A group's counters: which chunks ended, and which of those had their consequences carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GroupCount {
@@ -183,6 +194,10 @@ pub struct GroupCount {
     pub failed: BTreeSet<ChunkIndex>,
     /// Chunks whose end was acted upon (next chunk released, full group sent to be folded).
     pub handed: BTreeSet<ChunkIndex>,
+    /// Chunks whose workers sent the one a window further on.
+    pub sent_next: BTreeSet<ChunkIndex>,
+    /// Chunks whose workers sent all that read their parts index by index.
+    pub sent_readers: BTreeSet<ChunkIndex>,
     /// Sums over `done` and `failed`.
     pub sums: Sums,
 }
@@ -206,6 +221,18 @@ impl GroupCount {
             self.sums += mark.sums();
         }
         true
+    }
+
+    /// Notes these of its chunks.
+    pub fn note(&mut self, notes: &[(ChunkIndex, Note)]) {
+        for (chunk, note) in notes {
+            match note {
+                Note::Handed => &mut self.handed,
+                Note::SentNext => &mut self.sent_next,
+                Note::SentReaders => &mut self.sent_readers,
+            }
+            .insert(*chunk);
+        }
     }
 
     /// How many chunks ended.

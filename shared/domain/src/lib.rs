@@ -32,7 +32,7 @@ pub mod tick;
 
 pub use announcement::{Announcement, Event, Milestone};
 pub use function::FunctionName;
-pub use group::{GroupCount, Grouping, Mark, RootCount, Sums};
+pub use group::{GroupCount, Grouping, Mark, Note, RootCount, Sums};
 pub use ids::{ChunkIndex, ETag, Epoch, Generation, GroupIndex, Origin, RunId, Sequencer};
 pub use launch::{ChunkSet, Launch, LaunchIndex};
 pub use manifest::Chunk;

@@ -4,7 +4,7 @@
 //! functions. Memory is bounded by buffers, whatever the size of a chunk, a group or the source.
 //!
 //! Architecture invariant: the engine knows no ledger and no queue. It never decides whether a chunk is to be
-//! done, only does it; whether that counts is the tracker's to say.
+//! done, only does it; when it is counted is the tracker's to say.
 
 mod checksum;
 mod derive;

@@ -2,7 +2,10 @@
 //!
 //! A chunk of a later stage may be sent once what it reads is there *and* its window is open: the chunk one window
 //! before it has ended. Whoever brings about the one looks for the other after it marked, so that at least one of two
-//! at once sees both; both may, and then the chunk is sent twice, which costs a look at its part.
+//! at once sees both; both may, and then the chunk is sent twice, and done once.
+//!
+//! Workers look after they created their parts, ahead of all marks ([`crate::releases`]); what they sent is noted with
+//! the marks, and not sent again.
 
 use std::collections::BTreeMap;
 
@@ -46,6 +49,17 @@ impl<'a> Counts<'a> {
         Ok(&self.read[&group])
     }
 
+    /// Those of `chunks` that have not ended.
+    async fn unended(&mut self, chunks: Vec<ChunkIndex>) -> Result<Vec<ChunkIndex>, PortError> {
+        let mut unended = Vec::new();
+        for chunk in chunks {
+            if !self.of(chunk).await?.has(chunk) {
+                unended.push(chunk);
+            }
+        }
+        Ok(unended)
+    }
+
     /// The first of the chunks that a chunk of a later stage reads which has failed.
     async fn first_failed(
         &mut self,
@@ -62,8 +76,8 @@ impl<'a> Counts<'a> {
 }
 
 /// Those of `candidates`, chunks of the stage at this place, that may be sent now: what they read is there, their
-/// window is open, and they have not ended. Of the first stage it is all: nobody asks but at the end of the chunk one
-/// window before.
+/// window is open, they have not ended, and no worker sent them. Of the first stage's nobody asks but at the end of the
+/// chunk one window before.
 ///
 /// # Errors
 /// Counters could not be read.
@@ -73,35 +87,45 @@ pub async fn sendable(
     stage: usize,
     mut candidates: Vec<ChunkIndex>,
 ) -> Result<Vec<ChunkIndex>, PortError> {
-    let Some(upstream) = run.pipeline.stages[stage].upstream else { return Ok(candidates) };
-    let (Some(grouping), Some(before)) = (run.grouping_at(stage), run.grouping_at(upstream.stage)) else {
-        return Ok(Vec::new());
-    };
+    let Some(grouping) = run.grouping_at(stage) else { return Ok(Vec::new()) };
     candidates.retain(|chunk| chunk.0 < grouping.chunks);
     candidates.sort_unstable();
     candidates.dedup();
     if candidates.is_empty() {
         return Ok(candidates);
     }
-    let mut inputs = Counts::new(ledger, run, upstream.stage, before);
-    if upstream.by == Depends::All && !ledger.root(&inputs.stage).await?.is_full(before) {
-        return Ok(Vec::new());
-    }
     let mut own = Counts::new(ledger, run, stage, grouping);
+    let Some(upstream) = run.pipeline.stages[stage].upstream else { return own.unended(candidates).await };
+    let Some(before) = run.grouping_at(upstream.stage) else { return Ok(Vec::new()) };
+    let mut inputs = Counts::new(ledger, run, upstream.stage, before);
+    let mut has_failures = false;
+    if upstream.by == Depends::All {
+        let root = ledger.root(&inputs.stage).await?;
+        if !root.is_full(before) {
+            return Ok(Vec::new());
+        }
+        has_failures = root.sums.failed_chunks > 0;
+    }
     let window = window(run, stage);
     let mut sendable = Vec::new();
     for chunk in candidates {
-        let is_open = match chunk.0.checked_sub(window).map(ChunkIndex) {
-            Some(opener) => own.of(opener).await?.has(opener),
+        let is_due = match chunk.0.checked_sub(window).map(ChunkIndex) {
+            Some(opener) => {
+                let count = own.of(opener).await?;
+                count.has(opener) && !count.sent_next.contains(&opener)
+            }
             None => true,
         };
-        if !is_open || own.of(chunk).await?.has(chunk) {
+        if !is_due || own.of(chunk).await?.has(chunk) {
             continue;
         }
         let is_ready = match upstream.by {
-            Depends::NToN => inputs.of(chunk).await?.done.contains(&chunk),
+            Depends::NToN => {
+                let count = inputs.of(chunk).await?;
+                count.done.contains(&chunk) && !count.sent_readers.contains(&chunk)
+            }
             // All has ended; what failed may not have been passed on yet.
-            Depends::All => inputs.first_failed(upstream, chunk).await?.is_none(),
+            Depends::All => !has_failures || inputs.first_failed(upstream, chunk).await?.is_none(),
         };
         if is_ready {
             sendable.push(chunk);
@@ -124,6 +148,12 @@ pub async fn failed_input<'a>(
     let Some(upstream) = stage.upstream else { return Ok(None) };
     let Some(grouping) = run.grouping_at(upstream.stage) else { return Ok(None) };
     let mut inputs = Counts::new(ledger, run, upstream.stage, grouping);
+    if upstream.by == Depends::All {
+        let root = ledger.root(&inputs.stage).await?;
+        if root.is_full(grouping) && root.sums.failed_chunks == 0 {
+            return Ok(None);
+        }
+    }
     let failed = inputs.first_failed(upstream, chunk).await?;
     Ok(failed.map(|input| (run.pipeline.stages[upstream.stage].name.as_str(), input)))
 }

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use fanfold_domain::{
-    ChunkIndex, Generation, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId, SCAN,
-    Sequencer, Sums, Timestamp, message::Failure, pipeline::Pipeline,
+    ChunkIndex, Generation, GroupCount, GroupIndex, Mark, Note, ObjectName, Ownership, RootCount, Run, RunId,
+    SCAN, Sequencer, Sums, Timestamp, message::Failure, pipeline::Pipeline,
 };
 
 use crate::PortError;
@@ -152,14 +152,14 @@ pub trait Ledger: Send + Sync {
 
     /// Marks chunks of one group as ended: all, or none if one of them had ended before
     /// ([`GroupCount::mark`]). 1 to [`fanfold_domain::group::MAX_MARKS`], each index once; anything else is
-    /// refused as permanent. With the marks, and only with them, goes the note that chunks are `handed`, as
-    /// [`Ledger::hand`] makes it: of those marked now, or before.
+    /// refused as permanent. With the marks, and only with them, go notes ([`GroupCount::note`]), of chunks marked now or
+    /// before.
     async fn mark(
         &self,
         stage: &StageId,
         group: GroupIndex,
         marks: &[(ChunkIndex, Mark)],
-        handed: &[ChunkIndex],
+        notes: &[(ChunkIndex, Note)],
     ) -> Result<Marked, PortError>;
 
     /// Notes that what follows from the end of these chunks was done. Idempotent; any number of chunks, none

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use fanfold_domain::{
-    ByteRange, ChunkIndex, Destination, Epoch, Event, GroupCount, GroupIndex, Mark, ObjectName, Ownership,
-    Pace, Rate, RootCount, Run, RunId, Sequencer, Sums, Timestamp,
+    ByteRange, ChunkIndex, Destination, Epoch, Event, GroupCount, GroupIndex, Mark, Note, ObjectName,
+    Ownership, Pace, Rate, RootCount, Run, RunId, Sequencer, Sums, Timestamp,
     map::{ExecutionName, MapInput},
     message::Failure,
     pace::Reserved,
@@ -378,13 +378,14 @@ impl Ledger for Watched {
         stage: &StageId,
         group: GroupIndex,
         marks: &[(ChunkIndex, Mark)],
-        handed: &[ChunkIndex],
+        notes: &[(ChunkIndex, Note)],
     ) -> Result<Marked, PortError> {
         let call = self.gate.enter().await;
-        let marked = self.world.ledger.mark(stage, group, marks, handed).await?;
+        let marked = self.world.ledger.mark(stage, group, marks, notes).await?;
         if matches!(marked, Marked::Now(_)) {
             self.record().marked(stage, marks);
-            self.record().handed(stage, handed);
+            let handed = notes.iter().filter(|(_, note)| *note == Note::Handed);
+            self.record().handed(stage, &handed.map(|(chunk, _)| *chunk).collect::<Vec<_>>());
         }
         self.gate.leave(call).await;
         Ok(marked)

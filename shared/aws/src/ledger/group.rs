@@ -2,15 +2,15 @@
 //!
 //! Key: `pk` = `group#{run}#{stage}#{generation}#{group}`, `sk` = `count`; a partition of its own, so that
 //! groups do not wait for one another.
-//! Value: the sets of numbers `done`, `failed` and `handed` (chunk indexes; absent while empty), and the sums
-//! as numbers, `records`, `bad_records`, `bytes_in`, `bytes_out`, `failed_chunks`.
+//! Value: the sets of numbers `done`, `failed`, `handed`, `sent_next` and `sent_readers` (chunk indexes; absent
+//! while empty), and the sums as numbers, `records`, `bad_records`, `bytes_in`, `bytes_out`, `failed_chunks`.
 //! Lifetime: `expires_at`, 60 days after the last write.
 //!
 //! All of a call's marks are one update on the condition that none of them is there, so that sets and sums
 //! never part. A repetition inside the SDK answers `Before` with a state that has the marks, as any second
 //! completion does: what was marked and not handed is then done again.
 
-use fanfold_domain::{ChunkIndex, GroupCount, GroupIndex, Mark, Sums, group::MAX_MARKS};
+use fanfold_domain::{ChunkIndex, GroupCount, GroupIndex, Mark, Note, Sums, group::MAX_MARKS};
 use fanfold_ports::ledger::{Marked, StageId};
 use fanfold_ports::{Fault, PortError};
 
@@ -25,14 +25,18 @@ impl DynamoLedger {
         stage: &StageId,
         group: GroupIndex,
         marks: &[(ChunkIndex, Mark)],
-        handed: &[ChunkIndex],
+        notes: &[(ChunkIndex, Note)],
     ) -> Result<Marked, PortError> {
         let name = pk(stage, group);
         let mut update = marking(marks)
             .map_err(|detail| PortError::new(Fault::Permanent, "mark", &name, detail))?
             .set("expires_at", number(lifetime::of_counters()));
-        if !handed.is_empty() {
-            update = update.add("handed", numbers(handed));
+        for (note, attribute) in NOTES {
+            let chunks: Vec<ChunkIndex> =
+                notes.iter().filter(|(_, of)| of == note).map(|(chunk, _)| *chunk).collect();
+            if !chunks.is_empty() {
+                update = update.add(attribute, numbers(chunks));
+            }
         }
         let read = |item: &Item| read_group(item).map_err(|error| error.error("mark", &name));
         match self.update("mark", key(name.clone(), SK), update).await? {
@@ -71,6 +75,10 @@ impl DynamoLedger {
 }
 
 const SK: &str = "count";
+
+/// The set of each note.
+const NOTES: &[(Note, &str)] =
+    &[(Note::Handed, "handed"), (Note::SentNext, "sent_next"), (Note::SentReaders, "sent_readers")];
 
 fn pk(stage: &StageId, group: GroupIndex) -> String {
     format!("group#{}#{}#{}#{group}", stage.run, stage.stage, stage.generation)
@@ -111,6 +119,8 @@ fn read_group(item: &Item) -> Result<GroupCount, Malformed> {
         done: read_numbers(item, "done", ChunkIndex)?,
         failed: read_numbers(item, "failed", ChunkIndex)?,
         handed: read_numbers(item, "handed", ChunkIndex)?,
+        sent_next: read_numbers(item, "sent_next", ChunkIndex)?,
+        sent_readers: read_numbers(item, "sent_readers", ChunkIndex)?,
         sums: read_sums(item)?,
     })
 }

@@ -37,8 +37,8 @@ mod table;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use fanfold_domain::{
-    ChunkIndex, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId, Sequencer, Sums,
-    message::Failure, pipeline::Pipeline,
+    ChunkIndex, GroupCount, GroupIndex, Mark, Note, ObjectName, Ownership, RootCount, Run, RunId, Sequencer,
+    Sums, message::Failure, pipeline::Pipeline,
 };
 use fanfold_ports::ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished};
 use fanfold_ports::{Ledger, PortError};
@@ -107,9 +107,9 @@ impl Ledger for DynamoLedger {
         stage: &StageId,
         group: GroupIndex,
         marks: &[(ChunkIndex, Mark)],
-        handed: &[ChunkIndex],
+        notes: &[(ChunkIndex, Note)],
     ) -> Result<Marked, PortError> {
-        self.mark_group(stage, group, marks, handed).await
+        self.mark_group(stage, group, marks, notes).await
     }
 
     async fn hand(&self, stage: &StageId, group: GroupIndex, chunks: &[ChunkIndex]) -> Result<(), PortError> {

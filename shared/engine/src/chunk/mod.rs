@@ -162,7 +162,9 @@ impl Attempt<'_> {
         }
         let (objects, stage) = (self.objects, &self.stage.name);
         let counted = statistics_of(objects, self.run, self.work_bucket, stage, self.chunk, part).await?;
-        Ok(Attempted { sums: counted.sums, has_created: false })
+        // Its creation may have been heard of only when it was tried once more.
+        let has_created = part.metadata.get(ATTEMPT).is_some_and(|attempt| attempt == self.name);
+        Ok(Attempted { sums: counted.sums, has_created })
     }
 
     async fn make(&self) -> Result<Made<'_>, ChunkError> {

@@ -7,8 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use fanfold_domain::{
-    ChunkIndex, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId, Sequencer, Sums,
-    Taking, group::MAX_MARKS, message::Failure, pipeline::Pipeline,
+    ChunkIndex, GroupCount, GroupIndex, Mark, Note, ObjectName, Ownership, RootCount, Run, RunId, Sequencer,
+    Sums, Taking, group::MAX_MARKS, message::Failure, pipeline::Pipeline,
 };
 
 use crate::{
@@ -165,14 +165,14 @@ impl Ledger for MemoryLedger {
         stage: &StageId,
         group: GroupIndex,
         marks: &[(ChunkIndex, Mark)],
-        handed: &[ChunkIndex],
+        notes: &[(ChunkIndex, Note)],
     ) -> Result<Marked, PortError> {
         check_marks(stage, marks)?;
         let mut state = self.state();
         let count = state.groups.entry((stage.clone(), group)).or_default();
         let marked = count.mark(marks);
         if marked {
-            count.handed.extend(handed);
+            count.note(notes);
         }
         let count = count.clone();
         Ok(if marked { Marked::Now(count) } else { Marked::Before(count) })

@@ -4,8 +4,8 @@ use fanfold_domain::group::MAX_MARKS;
 use futures::future::join_all;
 
 use super::{
-    ChunkIndex, Fault, Generation, GroupCount, GroupIndex, LedgerUnderTest, Mark, Marked, StageId, chunks,
-    done, sums_of,
+    ChunkIndex, Fault, Generation, GroupCount, GroupIndex, LedgerUnderTest, Mark, Marked, Note, StageId,
+    chunks, done, sums_of,
 };
 
 /// Not an error: the first mark makes the item.
@@ -22,8 +22,8 @@ pub async fn a_group_counts_what_was_done_and_what_failed(t: &LedgerUnderTest) {
     let wanted = GroupCount {
         done: chunks([0, 2]).into_iter().collect(),
         failed: chunks([1]).into_iter().collect(),
-        handed: [].into(),
         sums: [sums_of(0), sums_of(2), Mark::Failed.sums()].into_iter().sum(),
+        ..GroupCount::default()
     };
     assert_eq!(count, wanted);
     assert_eq!(t.group(&stage).await, wanted);
@@ -132,16 +132,23 @@ pub async fn handing_is_noted_beside_the_marks_and_idempotent(t: &LedgerUnderTes
 }
 
 /// A note costs no write of its own where it can wait for the next marks: it is made with them, and not without.
-pub async fn a_handing_is_noted_with_marks_or_not_at_all(t: &LedgerUnderTest) {
+pub async fn notes_are_made_with_marks_or_not_at_all(t: &LedgerUnderTest) {
     let stage = t.stage();
-    let mark = async |marks: Vec<(ChunkIndex, Mark)>, handed: Vec<u32>| {
-        let marked = t.ledger.mark(&stage, GroupIndex(0), &marks, &chunks(handed)).await;
-        marked.expect("the mark was answered")
+    let mark = async |marks: Vec<(ChunkIndex, Mark)>, notes: &[(u32, Note)]| {
+        let notes: Vec<(ChunkIndex, Note)> =
+            notes.iter().map(|(chunk, note)| (ChunkIndex(*chunk), *note)).collect();
+        t.ledger.mark(&stage, GroupIndex(0), &marks, &notes).await.expect("the mark was answered")
     };
-    let Marked::Now(first) = mark(done([0, 1]), vec![1]).await else { panic!("nothing was marked before") };
+    let Marked::Now(first) = mark(done([0, 1]), &[(1, Note::Handed), (0, Note::SentNext)]).await else {
+        panic!("nothing was marked before")
+    };
     assert_eq!(first.handed, chunks([1]).into_iter().collect());
-    assert_eq!(mark(done([1, 2]), vec![0, 2]).await, Marked::Before(first));
-    let Marked::Now(second) = mark(done([2]), vec![0, 1]).await else { panic!("it was not marked before") };
+    assert_eq!(first.sent_next, chunks([0]).into_iter().collect());
+    let refused = mark(done([1, 2]), &[(0, Note::Handed), (2, Note::SentReaders)]).await;
+    assert_eq!(refused, Marked::Before(first));
+    let notes = [(0, Note::Handed), (1, Note::Handed), (2, Note::SentReaders)];
+    let Marked::Now(second) = mark(done([2]), &notes).await else { panic!("it was not marked before") };
     assert_eq!(second.handed, chunks([0, 1]).into_iter().collect());
+    assert_eq!(second.sent_readers, chunks([2]).into_iter().collect());
     assert_eq!(t.group(&stage).await, second);
 }

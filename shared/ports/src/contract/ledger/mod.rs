@@ -9,7 +9,8 @@ mod runs;
 use std::sync::Arc;
 
 use fanfold_domain::{
-    ChunkIndex, Epoch, Generation, GroupCount, GroupIndex, Mark, ObjectName, Run, Sequencer, Sums, Timestamp,
+    ChunkIndex, Epoch, Generation, GroupCount, GroupIndex, Mark, Note, ObjectName, Run, Sequencer, Sums,
+    Timestamp,
 };
 
 pub use folds::*;
@@ -135,7 +136,7 @@ macro_rules! ledger_contract {
                 of_racing_marks_each_chunk_is_counted_once,
                 stages_generations_and_groups_are_counted_apart,
                 handing_is_noted_beside_the_marks_and_idempotent,
-                a_handing_is_noted_with_marks_or_not_at_all,
+                notes_are_made_with_marks_or_not_at_all,
                 an_unfolded_stage_is_empty,
                 a_group_is_folded_once,
                 racing_folds_fill_the_root_with_the_final_sums,

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use fanfold_domain::{
-    ChunkIndex, GroupCount, GroupIndex, Mark, ObjectName, Ownership, RootCount, Run, RunId, Sequencer, Sums,
-    message::Failure, pipeline::Pipeline,
+    ChunkIndex, GroupCount, GroupIndex, Mark, Note, ObjectName, Ownership, RootCount, Run, RunId, Sequencer,
+    Sums, message::Failure, pipeline::Pipeline,
 };
 
 use super::Faulty;
@@ -62,9 +62,9 @@ impl<T: Ledger + ?Sized> Ledger for Faulty<T> {
         stage: &StageId,
         group: GroupIndex,
         marks: &[(ChunkIndex, Mark)],
-        handed: &[ChunkIndex],
+        notes: &[(ChunkIndex, Note)],
     ) -> Result<Marked, PortError> {
-        self.write("mark", in_group(stage, group), self.inner.mark(stage, group, marks, handed)).await
+        self.write("mark", in_group(stage, group), self.inner.mark(stage, group, marks, notes)).await
     }
 
     async fn hand(&self, stage: &StageId, group: GroupIndex, chunks: &[ChunkIndex]) -> Result<(), PortError> {

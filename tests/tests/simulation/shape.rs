@@ -128,5 +128,8 @@ pub(crate) fn check_list(list: &[u8], put: &[(String, Vec<u8>)]) -> Result<(), S
         .iter()
         .map(|line| (line["key"].as_str().unwrap_or_default(), line["size"].as_u64().unwrap_or(u64::MAX)))
         .collect();
+    if lines.iter().any(|line| line["etag"].as_str().is_none_or(str::is_empty)) {
+        return Err(format!("its list pins not all of {wanted:?}"));
+    }
     if found == wanted { Ok(()) } else { Err(format!("its list is {found:?}, and there is {wanted:?}")) }
 }

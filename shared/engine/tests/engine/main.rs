@@ -6,6 +6,7 @@ mod attempts;
 mod commands;
 mod functions;
 mod http;
+mod listing;
 mod orders;
 mod planning;
 mod resizing;

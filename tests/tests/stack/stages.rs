@@ -124,7 +124,7 @@ async fn a_plan_step_writes_the_items_that_are_worked_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prefix_without_objects_and_a_plan_step_without_items_fail_with_the_reason() {
+async fn a_prefix_without_objects_and_a_plan_step_without_a_list_fail_with_the_reason() {
     let stack = Stack::connect().await;
     let stages = "stages: [{ name: show, command: [/bin/cat] }]\n";
     for (name, source, reason) in [
@@ -133,6 +133,11 @@ async fn a_prefix_without_objects_and_a_plan_step_without_items_fail_with_the_re
             "planless",
             "source: { items: plan }\nplan: { command: [/bin/true] }\n",
             "the plan step wrote no items",
+        ),
+        (
+            "gibberish",
+            "source: { items: plan }\nplan: { command: [/bin/sh, -c, 'echo 1; echo one'] }\n",
+            "line 2 of the list (byte 2) is no JSON mapping, text or number: ",
         ),
     ] {
         let run = run_of(&stack, name, &format!("{source}{stages}")).await;

@@ -4,7 +4,8 @@ Its own CRC-64/NVME is pure Python and takes 250 ms a MB while everything else w
 range of a version with the whole of it, does not tell a schedule's target the time of its tick, and gives each item of
 a Distributed Map a child of its own, whatever its ItemBatcher says. And it hands out what is there, ten messages at most,
 without waiting; here a function gets batches as AWS makes them: as many messages as its mapping says, once they are there
-or the first has waited long enough. (One batch of a queue is gathered at a time; AWS begins with five.)
+or the first has waited long enough. (One batch of a queue is gathered at a time; AWS begins with five.) Where a template's
+condition joins or splits texts, it takes that for a text that equals no other.
 
 And requests are counted: GET /_fanfold/requests tells how many there were, by the client's application
 (AWS_SDK_UA_APP_ID), service and operation; GET /_fanfold/entries how many messages or items these held.
@@ -21,6 +22,7 @@ from urllib.parse import parse_qs
 from awscrt import checksums
 from ministack import app as ministack
 from ministack.services import eventbridge, lambda_svc, s3, sqs, stepfunctions
+from ministack.services.cloudformation import changesets, handlers, stacks
 
 # What a batch of Step Functions may be, unless the state machine says less.
 MAX_BATCH_BYTES = 262_144
@@ -200,10 +202,40 @@ def window_s(url: str) -> float:
                  if mapping.get("EventSourceArn", "").endswith(f":{name}")), 0)
 
 
+def joined(evaluate):
+    """Conditions in which texts are joined and split."""
+
+    def evaluated(template: dict, parameters: dict) -> dict[str, bool]:
+        conditions = texts(template.get("Conditions") or {}, parameters)
+        return evaluate({**template, "Conditions": conditions}, parameters)
+
+    return evaluated
+
+
+def texts(node, parameters: dict):
+    match node:
+        case {"Fn::Join": [separator, items]}:
+            items = texts(items, parameters)
+            # A parameter that is a list is one text.
+            return separator.join(items.split(",") if isinstance(items, str) else items)
+        case {"Fn::Split": [separator, text]}:
+            return texts(text, parameters).split(separator)
+        case {"Ref": name} if name in parameters:
+            return str(parameters[name]["Value"])
+        case dict():
+            return {key: texts(item, parameters) for key, item in node.items()}
+        case list():
+            return [texts(item, parameters) for item in node]
+        case _:
+            return node
+
+
 s3._crc64nvme = checksums.crc64nvme
 s3._get_object = range_of_version(s3._get_object)
 eventbridge._invoke_target = told_the_time(eventbridge._invoke_target)
 stepfunctions._run_distributed_map = batched(stepfunctions._run_distributed_map)
 sqs._receive_messages_for_esm = windowed(sqs._receive_messages_for_esm)
+for module in (changesets, handlers, stacks):
+    module._evaluate_conditions = joined(module._evaluate_conditions)
 ministack.app = counted
 ministack.main()

@@ -12,7 +12,18 @@ import time
 from contextlib import contextmanager
 
 from . import server, venvs
-from .settings import DIST, OUTPUTS, PROJECT, cache, client_environment, credentials, endpoint, fail, programs
+from .settings import (
+    DIST,
+    OUTPUTS,
+    PROJECT,
+    cache,
+    clean_environment,
+    client_environment,
+    credentials,
+    endpoint,
+    fail,
+    programs,
+)
 
 ABOUT = """\
 Runs the whole stack on this machine, on a local AWS that listens on 127.0.0.1 alone.
@@ -36,6 +47,7 @@ def main() -> None:
     commands.add_parser("status", help="whether it runs, and where")
     commands.add_parser("check", help="compare what was deployed with the template")
     commands.add_parser("env", help="print what a shell needs to reach it")
+    commands.add_parser("lint", help="check the template and the state machine; needs no stack")
     arguments = parser.parse_args()
     match arguments.command:
         case "up":
@@ -49,6 +61,8 @@ def main() -> None:
             sys.exit(in_client("check", running_port()))
         case "env":
             print_environment(running_port())
+        case "lint":
+            sys.exit(in_environment("lint", clean_environment()))
 
 
 def up(no_deploy: bool, enforce_roles: bool, parameters: list[str]) -> None:
@@ -66,11 +80,15 @@ def up(no_deploy: bool, enforce_roles: bool, parameters: list[str]) -> None:
 
 
 def in_client(task: str, port: int, *arguments: str) -> int:
-    """Goes on in the environment that has boto3."""
+    """Goes on in the environment that has boto3, pointed at the local AWS."""
+    return in_environment("tasks", client_environment(port), task, str(port), *arguments)
+
+
+def in_environment(module: str, variables: dict[str, str], *arguments: str) -> int:
+    """Runs a module of ours in the environment that has boto3, SAM and cfn-lint."""
     python = venvs.python_of("client")
-    module = ["-m", "local.tasks", task, str(port), *arguments]
-    environment = client_environment(port) | {"PYTHONPATH": str(PROJECT / "scripts"), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run([python, *module], env=environment).returncode
+    variables = variables | {"PYTHONPATH": str(PROJECT / "scripts"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run([python, "-m", f"local.{module}", *arguments], env=variables).returncode
 
 
 def status() -> None:

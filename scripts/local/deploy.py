@@ -64,6 +64,13 @@ def functions_missing() -> list[str]:
     return [name for name in wanted if not (DIST / name / "bootstrap").is_file()]
 
 
+def quoted(parameter: str) -> str:
+    """`Name=some value` as SAM reads it: without quotes a value ends where a space is."""
+    name, _, value = parameter.partition("=")
+    escaped = value.replace('"', '\\"')
+    return f'{name}="{escaped}"'
+
+
 def deploy(aws: Aws, port: int, parameters: list[str]) -> None:
     """Creates the stack or updates it. A parameter stays as it was set until it is set again."""
     if missing := functions_missing():
@@ -76,7 +83,7 @@ def deploy(aws: Aws, port: int, parameters: list[str]) -> None:
     overrides = CONFIG["deploy"]["parameters"]["parameter_overrides"] + parameters
     with open(DEPLOY_LOG, "w") as log:
         done = subprocess.run(
-            [*sam, "--parameter-overrides", *overrides],
+            [*sam, "--parameter-overrides", *map(quoted, overrides)],
             cwd=PROJECT,
             env=client_environment(port) | {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.2"},
             stdin=subprocess.DEVNULL,

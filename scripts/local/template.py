@@ -1,13 +1,18 @@
 """What the template wants, as CloudFormation sees it: after SAM's transform, with this stack's parameters."""
 
 import logging
-from typing import Any
+import re
+from typing import Any, Callable
 
 from samcli.yamlhelper import yaml_parse
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
 from .settings import REGION, template
+
+# What a template says in place of something that is left out.
+NOTHING = object()
+PLACEHOLDER = re.compile(r"\$\{([^!][^}]*)\}")
 
 
 class Unknown:
@@ -51,17 +56,19 @@ class Template:
 
     def value(self, node: Any) -> Any:
         if isinstance(node, list):
-            return [self.value(item) for item in node]
+            return [value for item in node if (value := self.value(item)) is not NOTHING]
         if not isinstance(node, dict):
             return node
         if len(node) == 1:
             (name, argument), = node.items()
             if name == "Ref" or name.startswith("Fn::"):
                 return self.function(name, argument)
-        return {key: self.value(item) for key, item in node.items()}
+        return {key: value for key, item in node.items() if (value := self.value(item)) is not NOTHING}
 
     def function(self, name: str, argument: Any) -> Any:
         match name:
+            case "Ref" if argument == "AWS::NoValue":
+                return NOTHING
             case "Ref" if argument in self.parameters:
                 return self.parameters[argument]
             case "Ref" if argument in self.physical:
@@ -77,5 +84,29 @@ class Template:
             case "Fn::Equals":
                 one, other = (self.value(item) for item in argument)
                 return one == other
+            case "Fn::Join":
+                separator, items = argument[0], self.value(argument[1])
+                # A parameter that is a list is one text.
+                items = items.split(",") if isinstance(items, str) else items
+                return text_of(items, separator.join)
+            case "Fn::Split":
+                separator, text = argument[0], self.value(argument[1])
+                return text_of([text], lambda texts: texts[0].split(separator))
+            case "Fn::Sub":
+                text, own = argument if isinstance(argument, list) else (argument, {})
+                return self.filled(text, {name: self.value(item) for name, item in own.items()})
             case _:
                 return Unknown()
+
+    def filled(self, text: str, own: dict[str, Any]) -> Any:
+        """A text with what its placeholders stand for, if all of that is known."""
+        names = PLACEHOLDER.findall(text)
+        values = {name: own[name] if name in own else self.function("Ref", name) for name in names}
+        return text_of(list(values.values()), lambda _: PLACEHOLDER.sub(lambda found: values[found[1]], text))
+
+
+def text_of(items: Any, make: Callable[[list[str]], Any]) -> Any:
+    """What is made of texts, if that is what they all are."""
+    if isinstance(items, list) and all(isinstance(item, str) for item in items):
+        return make(items)
+    return Unknown()

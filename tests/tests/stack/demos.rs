@@ -31,7 +31,7 @@ fn n_to_n() {
 
 #[test]
 fn third_party() {
-    demo(&["--example", "third-party", "--count", "120"]);
+    demo(&["--example", "third-party", "--count", "240"]);
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use fanfold_domain::{Run, RunState, pipeline::Pipeline};
 use fanfold_tests::sales::Style;
+use serde_json::Value;
 
 use crate::{
     oracle::confirmations,
     sales,
     stack::{Stack, variable},
+    stages::{run_of, text},
     succeeded,
 };
 
@@ -61,6 +63,38 @@ async fn a_map_gives_the_bytes_that_messages_give() {
         succeeded(&run);
         assert!(stack.read(&run.output).await.as_ref() == Some(&expected), "{way}: the output differs");
         assert!(execution(&run).await.is_some(), "{way}: nothing was executed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_map_over_objects_gives_the_bytes_that_messages_give() {
+    let stack = Stack::connect().await;
+    let rest = |fan_out: &str| {
+        format!(
+            "source: {{ prefix: heap/, format: objects }}\nsplit: {{ records: 4 }}\nfan_out: {fan_out}\n\
+             stages: [{{ name: show, command: [/bin/cat], timeout: 30s }}]\nmerge: {{ key: 'heap-{{run}}_Output' }}\n"
+        )
+    };
+    // First, so that what is uploaded is nothing to the stack's own pipeline.
+    let lists = format!("pipeline: heap-messages\n{}", rest("sqs"));
+    stack.apply(&Pipeline::parse(&lists).expect("the document is right")).await;
+    let keys: Vec<String> = (0..25).map(|at| format!("heap/{at:02}")).collect();
+    for key in &keys {
+        stack.upload(key, key.as_bytes()).await;
+    }
+    let by_messages = run_of(&stack, "heap-messages", &rest("sqs")).await;
+    let expected = text(&stack, &by_messages).await;
+    assert_eq!(execution(&by_messages).await, None);
+    let listed: Vec<Value> =
+        expected.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    assert_eq!(listed.iter().map(|line| &line["key"]).collect::<Vec<_>>(), keys.iter().collect::<Vec<_>>());
+    for (name, fan_out) in
+        [("heap-map", "distributed-map"), ("heap-pairs", "{ distributed-map: { batch: 2 } }")]
+    {
+        let run = run_of(&stack, name, &rest(fan_out)).await;
+        assert_eq!(text(&stack, &run).await, expected, "{name}");
+        assert_eq!(run.plan.as_ref().map(|plan| plan.grouping.chunks), Some(7), "{name}");
+        assert!(execution(&run).await.is_some(), "{name}: nothing was executed");
     }
 }
 

@@ -185,8 +185,13 @@ impl Stack {
         let body = format!(r#"{{"source":"fanfold","detail-type":"Run Submitted","detail":{detail}}}"#);
         let sent = self.ports.queues.send(Queue::Intake, vec![Outgoing::now(body)]).await;
         sent.expect("the queue took it");
-        self.until(&format!("the end of run {id} of {pipeline}"), async || {
-            let found = self.ports.ledger.run(&id, Freshness::Consistent).await.expect("the ledger answered");
+        self.end_of(&id).await
+    }
+
+    /// Waits for the end of a run that may not have begun yet.
+    pub(crate) async fn end_of(&self, id: &RunId) -> Run {
+        self.until(&format!("the end of run {id}"), async || {
+            let found = self.ports.ledger.run(id, Freshness::Consistent).await.expect("the ledger answered");
             found.filter(|run| run.state.has_ended())
         })
         .await

@@ -1,6 +1,9 @@
 //! End to end, on the deployed stack: runs of several stages, and of ids, listings and items.
 
-use fanfold_domain::{Run, RunState, pipeline::Pipeline};
+use fanfold_domain::{
+    Run, RunState,
+    pipeline::{IdRange, Pipeline},
+};
 use fanfold_tests::photos::Photo;
 use serde_json::Value;
 
@@ -37,6 +40,30 @@ async fn stages_over_ids_give_the_bytes_of_one_pass() {
     assert!(text(&stack, &run).await == expected, "the output differs");
     let sums = run.sums.expect("a run that succeeded has sums");
     assert_eq!((sums.records, sums.bytes_out), (1000, expected.len() as u64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_random_ids_has_as_many_as_it_drew_for_itself() {
+    let stack = Stack::connect().await;
+    let rest = "source: { range: { random: { least: 20, most: 60 } } }\nsplit: { records: 7 }\n\
+        stages: [{ name: show, command: [/bin/cat] }]\n";
+    let run = run_of(&stack, "drawn", rest).await;
+    let ids = IdRange::Random { least: 20, most: 60 }.of(&run.id);
+    assert!((20..=60).contains(&ids.len()), "{ids:?}");
+    let expected: String = (ids.start..ids.end).map(|id| id.to_string() + "\n").collect();
+    assert_eq!(text(&stack, &run).await, expected);
+}
+
+/// The first chunk takes longest, and each shows all that were worked on before it: local functions have one `/tmp`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_with_an_order_works_on_one_chunk_after_another() {
+    let stack = Stack::connect().await;
+    let rest = "source: { range: { count: 3 } }\nsplit: { records: 1 }\nstages:\n\
+        - name: one\n  order: sequential\n  \
+        command: [/bin/sh, -c, 'cat > /dev/null; sleep $((2 - FANFOLD_CHUNK)); echo $FANFOLD_CHUNK >> /tmp/$FANFOLD_RUN; \
+        echo $(cat /tmp/$FANFOLD_RUN); [ $FANFOLD_CHUNK != 2 ] || rm /tmp/$FANFOLD_RUN']\n";
+    let run = run_of(&stack, "queue", rest).await;
+    assert_eq!(text(&stack, &run).await, "0\n0 1\n0 1 2\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +151,7 @@ async fn a_plan_step_writes_the_items_that_are_worked_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prefix_without_objects_and_a_plan_step_without_items_fail_with_the_reason() {
+async fn a_prefix_without_objects_and_a_plan_step_without_a_list_fail_with_the_reason() {
     let stack = Stack::connect().await;
     let stages = "stages: [{ name: show, command: [/bin/cat] }]\n";
     for (name, source, reason) in [
@@ -133,6 +160,11 @@ async fn a_prefix_without_objects_and_a_plan_step_without_items_fail_with_the_re
             "planless",
             "source: { items: plan }\nplan: { command: [/bin/true] }\n",
             "the plan step wrote no items",
+        ),
+        (
+            "gibberish",
+            "source: { items: plan }\nplan: { command: [/bin/sh, -c, 'echo 1; echo one'] }\n",
+            "line 2 of the list (byte 2) is no JSON mapping, text or number: ",
         ),
     ] {
         let run = run_of(&stack, name, &format!("{source}{stages}")).await;

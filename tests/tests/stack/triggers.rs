@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
-use aws_sdk_eventbridge::types::Target;
+use aws_sdk_eventbridge::types::{PutEventsRequestEntry, Target};
 use aws_sdk_sqs::types::QueueAttributeName;
 use fanfold_aws::ScheduleGroup;
 use fanfold_domain::{
-    Cleaning, Run, RunState, key, message::FoldMessage, message::encode, pipeline::Pipeline,
+    Cleaning, Origin, Run, RunId, RunState, key,
+    message::{FoldMessage, Submission, encode},
+    pipeline::Pipeline,
 };
 use fanfold_ports::{Queue, Schedules, queues::Outgoing};
 use serde_json::{Value, json};
 
-use crate::stack::{Stack, variable};
+use crate::{
+    stack::{Stack, variable},
+    stages::text,
+};
 
 const NAME: &str = "ticking";
 const KEY: &str = "ticking.source";
@@ -133,4 +138,25 @@ async fn cleaned(stack: &Stack, run: &Run) {
     assert!(matches!(now.cleaning, Cleaning::Done(_)), "{:?}", now.cleaning);
     assert_eq!(stack.work_of(run).await, Vec::<String>::new(), "{}", key::prefix(&run.id));
     assert!(stack.read(&run.output).await.is_some(), "the output stays");
+}
+
+/// It names no object, by whose bucket the account's bus tells stacks apart: so it is put on the stack's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_on_the_stacks_own_bus_begins_a_run_of_no_object() {
+    let stack = Stack::connect().await;
+    let (name, key) = ("by-event", "an event of ids");
+    let document = format!(
+        "pipeline: {name}\nsource: {{ range: {{ count: 9 }} }}\nsplit: {{ records: 4 }}\n\
+         stages: [{{ name: show, command: [/bin/cat] }}]\n"
+    );
+    stack.apply(&Pipeline::parse(&document).expect("the document is right")).await;
+    let (pipeline, idempotency_key) = (name.to_owned(), key.to_owned());
+    let submission = Submission { pipeline, object: None, version: None, idempotency_key };
+    let event = PutEventsRequestEntry::builder().event_bus_name(variable("FANFOLD_EVENT_BUS"));
+    let event = event.source("fanfold").detail_type("Run Submitted").detail(encode(&submission)).build();
+    let sdk = aws_config::load_defaults(aws_config::BehaviorVersion::v2026_01_12()).await;
+    let put = aws_sdk_eventbridge::Client::new(&sdk).put_events().entries(event).send().await;
+    assert_eq!(put.expect("the bus answers").failed_entry_count(), 0);
+    let run = stack.end_of(&RunId::derive(name, &Origin::Submission { idempotency_key: key })).await;
+    assert_eq!(text(&stack, &run).await, "1\n2\n3\n4\n5\n6\n7\n8\n9\n");
 }

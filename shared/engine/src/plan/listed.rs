@@ -92,3 +92,72 @@ fn size_of(source: &Source, line: &[u8]) -> Result<u64, serde_json::Error> {
 pub(crate) fn is_item(json: &RawValue) -> bool {
     matches!(json.get().as_bytes().first(), Some(b'{' | b'"' | b'-' | b'0'..=b'9'))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fanfold_domain::{Chunk, ObjectName, SourcePin, pipeline::Pipeline};
+    use fanfold_ports::memory::{MemoryClock, MemoryObjects};
+    use proptest::prelude::*;
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    /// The chunks of a list of objects of these sizes, and that list.
+    fn plan(sizes: &[u64], split: Split, piece_bytes: usize) -> (Vec<Chunk>, String) {
+        let document =
+            "{pipeline: p, source: {prefix: in/, format: objects}, stages: [{name: s, process: copy}]}";
+        let pipeline = Pipeline { split, ..Pipeline::parse(document).unwrap() };
+        let lines =
+            sizes.iter().enumerate().map(|(at, size)| format!("{{\"key\":\"in/{at}\",\"size\":{size}}}\n"));
+        let list = lines.collect::<Vec<_>>().concat();
+        let objects = MemoryObjects::new(MemoryClock::seeded(0)).with_stream_pieces(piece_bytes);
+        let head = objects.insert("work", "list", list.clone());
+        let object = ObjectName::new("work", "list");
+        let source = SourcePin { object, version: None, etag: head.etag, size_bytes: head.size_bytes };
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let planned = runtime.block_on(crate::plan::plan(Arc::new(objects), &pipeline, &source)).unwrap();
+        (planned.chunks, list)
+    }
+
+    /// The sizes of the objects that a chunk has.
+    fn sizes_of(list: &str, chunk: &Chunk) -> Vec<u64> {
+        let bytes = usize::try_from(chunk.range.start).unwrap()..usize::try_from(chunk.range.end).unwrap();
+        list[bytes].lines().map(|line| serde_json::from_str::<Listed>(line).unwrap().size).collect()
+    }
+
+    fn batches(sizes: &[u64], split: Split, piece_bytes: usize) -> Vec<Vec<u64>> {
+        let (chunks, list) = plan(sizes, split, piece_bytes);
+        chunks.iter().map(|chunk| sizes_of(&list, chunk)).collect()
+    }
+
+    #[test]
+    fn a_list_is_cut_by_how_many_and_by_how_large_whichever_is_reached_first() {
+        let split = Split::Batch { records: 3, size_bytes: 100 };
+        let sizes = [1, 2, 3, 4, 60, 40, 0, 200, 90, 20];
+        let expected: [&[u64]; 6] = [&[1, 2, 3], &[4, 60], &[40, 0], &[200], &[90], &[20]];
+        assert_eq!(batches(&sizes, split, 64), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn every_object_is_in_one_chunk_and_each_chunk_is_as_full_as_it_may_be(
+            sizes in prop::collection::vec(0u64..60, 1..40),
+            (most, most_bytes) in (1u64..6, 1u64..150),
+            piece_bytes in 1usize..200,
+        ) {
+            let split = Split::Batch { records: most, size_bytes: most_bytes };
+            let batches = batches(&sizes, split, piece_bytes);
+            prop_assert_eq!(batches.concat(), sizes);
+            for batch in &batches {
+                let is_small = batch.len() as u64 <= most && batch.iter().sum::<u64>() <= most_bytes;
+                prop_assert!(is_small || batch.len() == 1, "{batch:?}");
+            }
+            for pair in batches.windows(2) {
+                let (records, bytes) = (pair[0].len() as u64, pair[0].iter().sum::<u64>());
+                prop_assert!(records == most || bytes + pair[1][0] > most_bytes, "{pair:?}");
+            }
+        }
+    }
+}

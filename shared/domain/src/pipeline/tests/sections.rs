@@ -269,4 +269,14 @@ fn wrong_fan_outs_are_refused() {
         "name: s, process: copy, run_on: eks",
         "fan_out.distributed-map.batch: found the number 10; allowed: nothing: only a stage with `run_on: lambda` has batches",
     );
+    check(
+        "distributed-map",
+        "name: a, process: copy}, {name: b, process: copy, depends: n_to_n",
+        "stages[1].depends: found n_to_n into a Map, which begins with all of a stage at once; allowed: all, or `fan_out: sqs`",
+    );
+    check(
+        "{distributed-map: {batch: 10}}",
+        "name: s, process: copy, order: sequential",
+        "stages[0].order: found sequential in a Map, which keeps no order; allowed: parallel, or `fan_out: sqs`",
+    );
 }

@@ -77,7 +77,7 @@ impl Objects for Endless {
         seen.bytes += body.len() as u64;
         seen.largest_part = seen.largest_part.max(body.len());
         let text = std::str::from_utf8(&body).unwrap();
-        seen.last_line = text.lines().next_back().unwrap().to_owned();
+        text.lines().next_back().unwrap().clone_into(&mut seen.last_line);
         Ok(UploadedPart { number, etag: ETag::new("part"), crc64: None })
     }
 

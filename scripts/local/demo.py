@@ -34,6 +34,8 @@ def main() -> None:
         return examples.show(arguments.example, target, arguments.count)
     work = STATE / "demo"
     work.mkdir(exist_ok=True)
+    if arguments.on != "eks":
+        examples.tell(PIPELINE)
     pipeline, prefix = demo_eks.prepare(target, work) if arguments.on == "eks" else (PIPELINE, "")
     source = work / f"sales-{arguments.rows}-{arguments.style}-{os.getpid()}.csv"
     sales = [target / "fanfold-sales", "--records", str(arguments.rows), "--style", arguments.style, source]

@@ -12,7 +12,7 @@ from .commands import outputs, variable
 from .server import port
 from .settings import PROJECT, client_environment, fail
 
-PIPELINE = PROJECT / "events" / "orders.yaml"
+PIPELINE = PROJECT / "examples" / "orders.yaml"
 # How a demonstration's own requests are told from the functions'.
 CLIENT = "fanfold-demo"
 POLL_S = 0.1

@@ -35,7 +35,16 @@ const ETAG: &str = "8388a73df8df5044ee7483eccedec820";
 
 /// A sample, as text.
 fn sample(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events").join(name);
+    read(&format!("../events/{name}"))
+}
+
+/// The pipeline of the samples.
+fn orders() -> String {
+    read("../examples/orders.yaml")
+}
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -75,7 +84,7 @@ impl Stack {
     }
 
     async fn split(&self, event: SqsEvent) -> SqsBatchResponse {
-        self.split_by(&sample("orders.yaml"), event).await
+        self.split_by(&orders(), event).await
     }
 
     async fn split_by(&self, document: &str, event: SqsEvent) -> SqsBatchResponse {
@@ -242,7 +251,7 @@ async fn a_dead_chunk_becomes_a_failed_one() {
 #[tokio::test(start_paused = true)]
 async fn a_launch_becomes_a_job() {
     let stack = Stack::new();
-    let document = sample("orders.yaml").replace("process: orders", "process: orders\n    run_on: eks");
+    let document = orders().replace("process: orders", "process: orders\n    run_on: eks");
     stack.split_by(&document, stack.event("splitter.json")).await;
     let launch = stack.event("launcher.json");
     assert_eq!(messages(&bodies(&launch)), messages(&stack.sent(Queue::Launches))[..1]);
@@ -269,8 +278,7 @@ async fn a_launch_becomes_a_job() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_of_a_map_is_told_of_as_its_chunks_are() {
     let stack = Stack::new();
-    let document =
-        sample("orders.yaml").replace("stages:", "fan_out: { distributed-map: { batch: 2 } }\nstages:");
+    let document = orders().replace("stages:", "fan_out: { distributed-map: { batch: 2 } }\nstages:");
     stack.split_by(&document, stack.event("splitter.json")).await;
     let execution = stack.world.maps.executions().into_values().next().expect("one was started");
     let list = ObjectName::new(&execution.input.bucket, &execution.input.key);
@@ -289,7 +297,7 @@ async fn a_batch_of_a_map_is_told_of_as_its_chunks_are() {
 #[tokio::test(start_paused = true)]
 async fn what_a_map_left_undone_goes_on_by_messages() {
     let stack = Stack::new();
-    let document = sample("orders.yaml").replace("stages:", "fan_out: distributed-map\nstages:");
+    let document = orders().replace("stages:", "fan_out: distributed-map\nstages:");
     stack.split_by(&document, stack.event("splitter.json")).await;
     let told = stack.event("tracker-map.json");
     assert_eq!(failed(&stack.track(with_garbage(told)).await), ["garbage"]);

@@ -17,5 +17,10 @@ def show(name: str, target: Path, count: int | None) -> None:
     work = STATE / name
     work.mkdir(exist_ok=True)
     document = PROJECT / "examples" / f"{name}.yaml"
-    print(f"-- {document.relative_to(PROJECT)}\n{document.read_text().rstrip()}", flush=True)
+    tell(document)
     EXAMPLES[name](steps.Example(target, document, work), count)
+
+
+def tell(document: Path) -> None:
+    """Prints a pipeline's document."""
+    print(f"-- {document.relative_to(PROJECT)}\n{document.read_text().rstrip()}", flush=True)

@@ -1,7 +1,7 @@
 //! Chunks of which nobody told how they ended: the part decides.
 
 use fanfold_domain::{
-    ChunkSet, Run,
+    ChunkSet, Cleaning, Run,
     message::{self, ChunkMessage, LaunchMessage},
 };
 use fanfold_engine::chunk::ends_or_failures;
@@ -21,12 +21,9 @@ impl Tracker {
     pub async fn handle_dead(&self, body: &str) -> Result<(), TrackerError> {
         // The queue is emptied at once: this line is what template.yaml's alarm counts.
         tracing::warn!(queue = %Queue::Chunks, "dead letter");
-        let ChunkMessage { run: id, stage, generation, chunk, .. } = message::decode(body)?;
-        let run = self.runs.get(&self.ports, &id, &stage, generation).await?;
-        if run.generation != generation {
-            return Ok(());
-        }
-        let stage = StageId { run: id, stage, generation };
+        let ChunkMessage { run, stage, generation, chunk, .. } = message::decode(body)?;
+        let stage = StageId { run, stage, generation };
+        let Some(run) = self.still_kept(&stage).await? else { return Ok(()) };
         let reason = "its worker died at every delivery without a word: out of memory, or out of time; the \
                       worker's log tells which";
         let seen = self.ended_or_failed(&run, &stage, &[chunk].into_iter().collect(), reason).await;
@@ -43,14 +40,19 @@ impl Tracker {
     pub async fn handle_dead_launch(&self, body: &str) -> Result<(), TrackerError> {
         // The alarm counts this line.
         tracing::warn!(queue = %Queue::Launches, "dead letter");
-        let LaunchMessage { run: id, stage, generation, chunks, launch, .. } = message::decode(body)?;
-        let run = self.runs.get(&self.ports, &id, &stage, generation).await?;
-        if run.generation != generation {
-            return Ok(());
-        }
-        let stage = StageId { run: id, stage, generation };
+        let LaunchMessage { run, stage, generation, chunks, launch, .. } = message::decode(body)?;
+        let stage = StageId { run, stage, generation };
+        let Some(run) = self.still_kept(&stage).await? else { return Ok(()) };
         let reason = format!("launch {launch} could not be given to a cluster: the launcher's log tells why");
         self.fail_unmarked(&run, &stage, &chunks, &reason).await
+    }
+
+    /// The run of a stage, unless nothing is counted there any more: it was redriven, or its parts are being removed, and
+    /// then a tombstone would be left behind.
+    async fn still_kept(&self, stage: &StageId) -> Result<Option<Run>, TrackerError> {
+        let run = self.runs.get(&self.ports, &stage.run, &stage.stage, stage.generation).await?;
+        let is_kept = run.generation == stage.generation && run.cleaning == Cleaning::NotBegun;
+        Ok(is_kept.then_some(run))
     }
 
     /// Counts those of these chunks that are not marked as done where a part of theirs is there, or else as failed.

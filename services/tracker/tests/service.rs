@@ -13,7 +13,7 @@ use fanfold_ports::{
     Ledger, Objects, Queue,
     contract::sample_run,
     ledger::{Freshness, StageId},
-    memory::{Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
+    memory::{Faults, Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
     objects::{Condition, Metadata},
 };
 use fanfold_tracker::{Notes, Tracker, TrackerError};
@@ -164,6 +164,42 @@ async fn a_chunk_with_too_many_bad_records_fails_the_run_even_if_failed_chunks_a
     let run = now(&world, &run).await;
     assert_eq!((run.state, run.reason.as_deref()), (RunState::Failed, Some("chunk 1: 3 bad records")));
     assert!(released(&world).is_empty());
+}
+
+/// The report of the run lists what is counted when it is asked for, and it is asked for once; and with the last mark the
+/// sweeper goes on with the stage, unless the run has failed.
+#[tokio::test]
+async fn a_run_that_one_chunk_fails_does_so_between_the_others_marks_and_that_ones() {
+    let (_, _, mut run) = running(2, 2).await;
+    run.pipeline.on_error.tolerate_failed_chunks = Tolerance::Count(4);
+    run.pipeline.on_error.max_bad_records = 5;
+    let mut point = 0;
+    loop {
+        let faults = Faults::crash_at(point);
+        let world = MemoryWorld::seeded(0, faults);
+        world.ledger.create_run(&run).await.unwrap();
+        let invocation = Invocation::new("tracker");
+        let (work_bucket, runs, notes) = ("work".into(), RunCache::default(), Notes::default());
+        let tracker = Tracker { ports: world.ports(&invocation), work_bucket, runs, notes };
+        let list = Some("runs/list".to_owned());
+        let failure = Failure { bad_records: list, ..Failure::of_chunk("6 bad records") };
+        let bodies = [done(&run, 0), ended(&run, 1, ChunkEnd::Failed(failure))];
+        tokio::select! {
+            biased;
+            () = invocation.crashed() => {}
+            failed = tracker.handle(&bodies) => assert!(failed.is_empty()),
+        }
+        let count = world.ledger.group(&StageId::last_of(&run), GroupIndex(0)).await.unwrap();
+        let has_failed = now(&world, &run).await.state == RunState::Failed;
+        assert!(has_failed || !count.failed.contains(&ChunkIndex(1)), "crash at point {point}");
+        assert!(!has_failed || count.done.contains(&ChunkIndex(0)), "crash at point {point}");
+        if !invocation.has_crashed() {
+            assert_eq!((count.ended(), has_failed, folds(&world).len()), (2, true, 1));
+            break;
+        }
+        point += 1;
+    }
+    assert!(point > 8, "{point} points");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use fanfold_domain::{
 use fanfold_ports::{Ledger, Queue};
 use serde_json::Value;
 
-use super::{ETAG, KEY, Stack, VERSION, failed, run_id, sample};
+use super::{ETAG, KEY, Stack, VERSION, failed, orders, run_id, sample};
 
 /// The sample of each milestone.
 const MILESTONES: [(&str, Milestone); 6] = [
@@ -22,7 +22,7 @@ const MILESTONES: [(&str, Milestone); 6] = [
 
 /// The pipeline of the samples, with what these are about.
 fn document(rest: &str) -> String {
-    format!("{}notify: {{ on: [succeeded, failed] }}\n{rest}\n", sample("orders.yaml"))
+    format!("{}notify: {{ on: [succeeded, failed] }}\n{rest}\n", orders())
 }
 
 impl Stack {

@@ -166,6 +166,26 @@ async fn a_chunk_with_too_many_bad_records_fails_the_run_even_if_failed_chunks_a
     assert!(released(&world).is_empty());
 }
 
+/// A note is in the memory of the one that counted first, until it counts again, and may be lost.
+#[tokio::test]
+async fn a_double_at_a_tracker_that_knows_of_no_note_sends_no_chunk_that_has_ended() {
+    let (world, tracker, run) = running(8, 8).await;
+    let another = || Tracker {
+        ports: tracker.ports.clone(),
+        work_bucket: "work".into(),
+        runs: RunCache::default(),
+        notes: Notes::default(),
+    };
+    for (chunk, next) in [(0, 2), (2, 4)] {
+        assert!(another().handle(&[done(&run, chunk)]).await.is_empty());
+        assert_eq!(released(&world), [next]);
+    }
+    let count = world.ledger.group(&StageId::last_of(&run), GroupIndex(0)).await.unwrap();
+    assert!(count.handed.is_empty(), "nobody was left to make the notes");
+    assert!(another().handle(&[done(&run, 0), done(&run, 2)]).await.is_empty());
+    assert_eq!(released(&world), [4], "chunk 2 has ended, and chunk 4 has not");
+}
+
 /// The report of the run lists what is counted when it is asked for, and it is asked for once; and with the last mark the
 /// sweeper goes on with the stage, unless the run has failed.
 #[tokio::test]

@@ -144,6 +144,18 @@ async fn of_a_stage_behind_a_whole_one_a_chunk_that_failed_with_what_it_reads_is
     assert_eq!(stack.work("b", 1).await, sent(&[("b", 3)]));
 }
 
+/// So that what the creator sent is counted first.
+#[tokio::test]
+async fn who_finds_the_part_there_tells_of_it_later() {
+    let stack = Stack::new("{name: s, process: copy, max_concurrency: 5}").await;
+    for wanted in [0, 10] {
+        let message = ChunkMessage::first(&stack.run, "s", ChunkIndex(2));
+        stack.worker.handle(&encode(&message), None).await.unwrap();
+        let told = stack.world.queues.drain(Queue::Completions);
+        assert_eq!(told.iter().map(|told| told.delay_s).collect::<Vec<_>>(), [wanted]);
+    }
+}
+
 /// Whoever comes second finds the tombstone, and the part is never there.
 #[tokio::test]
 async fn a_chunk_that_was_told_failed_is_never_done() {

@@ -1,6 +1,7 @@
-//! A large run does not starve a small one: how long a small file takes behind it, in virtual time.
+//! Nobody waits behind another: a small file behind a large run, nor a stage behind the one that it reads, in virtual
+//! time.
 
-use fanfold_domain::pipeline::Split;
+use fanfold_domain::{ChunkIndex, pipeline::Split};
 use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::memory::{Faults, Rates};
 
@@ -83,4 +84,54 @@ async fn so_it_does_where_calls_fail_and_messages_come_twice() {
         times[times.len() / 2]
     });
     assert!(behind_ms <= 3 * alone_ms, "{behind:?} ms behind the large run, {alone:?} ms alone");
+}
+
+/// As many workers as a stack has unless it is told otherwise.
+const WORKERS: usize = 200;
+const STAGED_ROWS: usize = 800;
+
+/// How long chunks of three stages, each of which reads the one before, take from the part that they read to their own,
+/// in milliseconds, one after another in order. `window` is each stage's.
+async fn waits_ms(rows_count: usize, window: &str) -> Vec<u64> {
+    let stage = |name: &str, more: &str| format!("{{name: {name}, process: copy{more}{window}}}");
+    let stages =
+        [stage("a", ""), stage("b", ", depends: n_to_n"), stage("c", ", depends: n_to_n")].join(", ");
+    let mut pipeline = of_lines(&stages);
+    pipeline.split = Split::Records(1);
+    let scenario = Scenario {
+        pipeline,
+        acts: vec![(0, Act::Upload { bytes: rows(rows_count), event_delays_ms: vec![0] })],
+        group_chunks: 100,
+        has_sweeper: false,
+        concurrency: WORKERS,
+        call_ms: Some(5),
+        is_in_order: true,
+        ..Scenario::small(ScanLimits::DEFAULT)
+    };
+    let faults = Faults::seeded(scenario.seed, scenario.rates);
+    let driver = play(scenario, faults, false).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+    let record = lock(&driver.record);
+    let run = record.runs.values().next().expect("it is there");
+    let created_ms = |stage: &str, chunk: u32| record.created_at_ms[&run.keys(stage).part(ChunkIndex(chunk))];
+    let chunks = 0..u32::try_from(rows_count).expect("it is small");
+    let mut waits: Vec<u64> = chunks
+        .flat_map(|chunk| {
+            [("a", "b"), ("b", "c")].map(|(read, by)| created_ms(by, chunk) - created_ms(read, chunk))
+        })
+        .collect();
+    waits.sort_unstable();
+    waits
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_with_the_default_window_does_not_queue_behind_the_one_that_it_reads() {
+    let median = |waits: Vec<u64>| waits[waits.len() / 2];
+    let alone_ms = median(waits_ms(1, "").await);
+    let shared_ms = median(waits_ms(STAGED_ROWS, "").await);
+    let crowded_ms = median(waits_ms(STAGED_ROWS, ", max_concurrency: 200").await);
+    assert!(shared_ms <= 2 * alone_ms, "{shared_ms} ms in a crowd of chunks, {alone_ms} ms alone");
+    assert!(
+        crowded_ms > 2 * shared_ms,
+        "{crowded_ms} ms where each stage may take all workers: nothing is tried"
+    );
 }

@@ -8,7 +8,7 @@ use super::eks::RunOn;
 use super::process::Process;
 use super::rate::{ORDERS, Order, RateLimit};
 use super::source::{Format, Source};
-use super::upstream::Upstream;
+use super::upstream::{Depends, Upstream};
 use crate::document::Mistakes;
 use crate::document::decode::{Fields, Node, Schema, list, quantity, text_that, whole, word};
 use crate::document::quantity::{DAY, DURATION, MINUTE, SECOND};
@@ -41,7 +41,7 @@ const RETRY_SCHEMA: Schema = Schema { built: &["attempts", "backoff"], not_yet: 
 
 /// At least 2, as SQS wants of a mapping's maximum concurrency.
 const MAX_CONCURRENCY: RangeInclusive<u32> = 2..=10_000;
-/// What a stage without `max_concurrency` has.
+/// What stages without `max_concurrency` share: as many workers as a stack has unless it is told otherwise.
 const DEFAULT_WINDOW: u32 = 200;
 /// A Lambda ends at 15 minutes; the rest is for the part, the completion and the next try's message.
 const LAMBDA_TIMEOUT_MS: RangeInclusive<u64> = SECOND..=14 * MINUTE + 30 * SECOND;
@@ -113,9 +113,11 @@ impl Stage {
             return node.refuse(mistakes, STAGES);
         }
         let mut stages: Vec<Self> = Vec::new();
+        let mut has_default_window = Vec::new();
         for node in &nodes {
             // Behind one that has mistakes it is not known what a stage may depend on.
-            let stage = Self::decode(node, mistakes, source, &stages)?;
+            let (stage, is_default) = Self::decode(node, mistakes, source, &stages)?;
+            has_default_window.push(is_default);
             if stages.iter().any(|other| other.name == stage.name) {
                 mistakes.add(
                     format!("{}.name", node.path),
@@ -125,15 +127,22 @@ impl Stage {
             }
             stages.push(stage);
         }
+        let shares: Vec<u32> = (0..stages.len()).map(|place| default_share(&stages, place)).collect();
+        for ((stage, share), is_default) in stages.iter_mut().zip(shares).zip(has_default_window) {
+            if is_default {
+                stage.max_concurrency = stage.max_concurrency.min(share);
+            }
+        }
         Some(stages)
     }
 
+    /// A stage, and whether it says nothing of its window, which then is at most its share of the default one.
     fn decode(
         node: &Node<'_>,
         mistakes: &mut Mistakes,
         source: Option<&Source>,
         before: &[Self],
-    ) -> Option<Self> {
+    ) -> Option<(Self, bool)> {
         let fields = Fields::open(node, &SCHEMA, mistakes)?;
         let name = fields.required("name", NAME, mistakes, |node, m| text_that(node, m, NAME, is_name));
         let process = mistakes.flawless(|m| Process::decode(&fields, &node.path, m));
@@ -154,8 +163,8 @@ impl Stage {
             (Order::Parallel, Some(rate)) => (rate.chunks_at_once(), MAX_CONCURRENCY),
             (Order::Parallel, None) => (DEFAULT_WINDOW, MAX_CONCURRENCY),
         };
-        let max_concurrency =
-            fields.optional("max_concurrency", default, mistakes, |node, m| whole(node, m, &allowed));
+        let window =
+            fields.optional("max_concurrency", None, mistakes, |node, m| whole(node, m, &allowed).map(Some));
         let process = process.map(|process| match process {
             // One after another, unless a document says otherwise, which is refused below.
             Process::Http(mut http) if order == Order::Sequential && !names_at_once(&fields) => {
@@ -175,17 +184,18 @@ impl Stage {
             quantity(node, m, &DURATION, &timeout_range)
         });
         let retry = fields.optional("retry", Retry::DEFAULT, mistakes, Retry::decode);
-        Some(Self {
+        let stage = Self {
             name: name?,
             upstream,
             process: process?,
             run_on,
             order,
             rate,
-            max_concurrency,
+            max_concurrency: window.unwrap_or(default),
             timeout_ms,
             retry,
-        })
+        };
+        Some((stage, window.is_none()))
     }
 
     /// How many chunks of a scan of its source may be outstanding at once: a stage that is held back by its order or a
@@ -217,6 +227,32 @@ impl Stage {
         stage.insert("retry".into(), json!({ "attempts": self.retry.attempts, "backoff": backoff }));
         Json::Object(stage)
     }
+}
+
+/// What the stage at `place` has of the default window: stages that may be at work at once share the workers, and so
+/// queue behind each other only where their documents ask for more. Pods are no such workers.
+fn default_share(stages: &[Stage], place: usize) -> u32 {
+    if stages[place].run_on != RunOn::Lambda {
+        return DEFAULT_WINDOW;
+    }
+    let at_once = (0..stages.len())
+        .filter(|other| stages[*other].run_on == RunOn::Lambda)
+        .filter(|other| !waits_for(stages, place, *other) && !waits_for(stages, *other, place));
+    DEFAULT_WINDOW / u32::try_from(at_once.count()).expect("at most 16 stages")
+}
+
+/// Whether no chunk of the stage at `place` begins before all of `other` have ended.
+fn waits_for(stages: &[Stage], place: usize, other: usize) -> bool {
+    let mut waits = false;
+    let mut upstream = stages[place].upstream;
+    while let Some(Upstream { stage, by, .. }) = upstream {
+        waits |= by == Depends::All;
+        if stage == other {
+            return waits;
+        }
+        upstream = stages[stage].upstream;
+    }
+    false
 }
 
 const STAGES: &str = "a list of 1 to 16 stages";

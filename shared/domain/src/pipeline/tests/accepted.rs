@@ -130,3 +130,34 @@ fn a_map_may_say_how_large_its_batches_are() {
     assert_eq!(fan_out("{distributed-map: {}}"), FanOut::Map { batch: None });
     assert_eq!(fan_out("{distributed-map: {batch: 10}}"), FanOut::Map { batch: Some(10) });
 }
+
+#[test]
+fn stages_that_may_be_at_work_at_once_share_the_default_window() {
+    let windows = |stages: &str| {
+        let pipeline = parsed("format: lines", stages, "");
+        pipeline.stages.iter().map(|stage| stage.max_concurrency).collect::<Vec<_>>()
+    };
+    let check = |stages: &str, expected: &[u32]| assert_eq!(windows(stages), expected, "of {stages}");
+    check("name: a, process: copy", &[200]);
+    check("name: a, process: copy}, {name: b, process: copy", &[200, 200]);
+    check("name: a, process: copy}, {name: b, process: copy, depends: n_to_n", &[100, 100]);
+    // What waits for the second waits for the first too.
+    check(
+        "name: a, process: copy}, {name: b, process: copy, depends: n_to_n}, {name: c, process: copy}, \
+         {name: d, process: copy, depends: n_to_n",
+        &[100, 100, 100, 100],
+    );
+    // Two that wait for one stage wait for no other.
+    check(
+        "name: a, process: copy}, {name: b, process: copy, depends: {stage: a}}, \
+         {name: c, process: copy, depends: {stage: a}}, {name: d, process: copy, depends: {stage: a, by: n_to_n}",
+        &[100, 66, 66, 50],
+    );
+    check(
+        "name: a, process: copy}, {name: b, process: copy, depends: n_to_n, max_concurrency: 500}, \
+         {name: c, process: copy, depends: n_to_n, order: sequential",
+        &[66, 500, 1],
+    );
+    // Pods are not the functions' business.
+    check("name: a, process: copy}, {name: b, command: [./b], run_on: eks, depends: n_to_n", &[200, 200]);
+}

@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Show(ShowArguments),
     /// Follow a run to its end; its success is the exit status.
     Watch(WatchArguments),
+    /// End a run that is under way: nothing of it is published.
+    Cancel(CancelArguments),
     /// Apply, list or show the pipelines of the stack.
     #[command(subcommand)]
     Pipelines(PipelinesCommand),
@@ -95,6 +97,15 @@ pub(crate) struct WatchArguments {
     /// Print the end as JSON, and no progress.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CancelArguments {
+    /// The run's id.
+    pub(crate) run: String,
+    /// What the run will say of its end.
+    #[arg(long, value_name = "TEXT", default_value = "cancelled by a person")]
+    pub(crate) reason: String,
 }
 
 #[derive(Debug, Subcommand)]

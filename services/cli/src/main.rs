@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Command::Runs(arguments) => cloud::runs(&arguments),
         Command::Show(arguments) => cloud::show(&arguments),
         Command::Watch(arguments) => cloud::watch(&arguments),
+        Command::Cancel(arguments) => cloud::cancel(&arguments),
         Command::Pipelines(command) => cloud::pipelines(&command),
         Command::Clusters(command) => cloud::clusters(&command),
         Command::Rate(arguments) => cloud::rate(&arguments),

@@ -70,11 +70,22 @@ pub async fn supersede(
     generation: Generation,
     reason: &str,
 ) -> Result<Run, LifecycleError> {
-    let End { run, is_ours } = end(ports, id, generation, RunState::Superseded, reason).await?;
-    if is_ours {
-        try_to_announce(ports, &run).await;
-    }
-    Ok(run)
+    end_and_announce(ports, id, generation, RunState::Superseded, reason).await
+}
+
+/// Ends a run of this generation that is planned or running as cancelled, as a person asks for. One that is completing
+/// stays so, for its output may be there at any moment. Attempts that are under way end by themselves, and nobody uses
+/// what they make; no chunk is begun any more.
+///
+/// # Errors
+/// A read or write failed; whether the run was cancelled is to be asked again.
+pub async fn cancel(
+    ports: &Ports,
+    id: &RunId,
+    generation: Generation,
+    reason: &str,
+) -> Result<Run, LifecycleError> {
+    end_and_announce(ports, id, generation, RunState::Cancelled, reason).await
 }
 
 /// How long the event of a newer source may lag behind it, and how often its run is looked for.
@@ -132,6 +143,20 @@ struct End {
     /// Whether it was this call that ended it. Only then it is announced at once: whoever finds it ended leaves that to
     /// whoever ended it, and to the sweeper.
     is_ours: bool,
+}
+
+async fn end_and_announce(
+    ports: &Ports,
+    id: &RunId,
+    generation: Generation,
+    state: RunState,
+    reason: &str,
+) -> Result<Run, LifecycleError> {
+    let End { run, is_ours } = end(ports, id, generation, state, reason).await?;
+    if is_ours {
+        try_to_announce(ports, &run).await;
+    }
+    Ok(run)
 }
 
 async fn end(

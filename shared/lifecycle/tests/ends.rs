@@ -3,11 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use fanfold_domain::{
-    ByteRange, GroupIndex, Grouping, LineEnd, Plan, Run, RunState, Sums,
+    ByteRange, Generation, GroupIndex, Grouping, LineEnd, Plan, Run, RunState, Sums,
     message::{FoldMessage, decode},
     pipeline::Pipeline,
 };
-use fanfold_lifecycle::follow_root;
+use fanfold_lifecycle::{cancel, follow_root};
 use fanfold_ports::{
     Ledger, Ports, Queue,
     contract::sample_run,
@@ -101,6 +101,28 @@ async fn each_end_is_told_of_with_the_chunks_of_its_stage_and_once() {
     assert_eq!(ends.announced(), told(&[("s0", 5), ("s1", 5), ("s2", 3)]));
     let run = ends.now().await;
     assert_eq!((run.state, run.unannounced), (RunState::Completing, vec![]));
+}
+
+#[tokio::test]
+async fn a_run_under_way_is_cancelled_once_and_no_other() {
+    let ends = Ends::new().await;
+    let cancel =
+        async |reason: &str| cancel(&ends.ports, &ends.run.id, ends.run.generation, reason).await.unwrap();
+    for reason in ["enough", "again"] {
+        let run = cancel(reason).await;
+        assert_eq!((run.state, run.reason.as_deref()), (RunState::Cancelled, Some("enough")));
+    }
+    let told: Vec<_> = ends.world.events.all().into_iter().map(|event| event.detail_type).collect();
+    assert_eq!((told, ends.now().await.unannounced), (vec!["Run Cancelled"], vec![]));
+    assert_eq!(ends.reports(), vec![0; 0], "a person asks for no list of bad records");
+
+    for (state, generation) in [(RunState::Completing, 0), (RunState::Failed, 0), (RunState::Running, 1)] {
+        let ends = Ends::new().await;
+        let run = Run { state, generation: Generation(generation), ..ends.now().await };
+        ends.ports.ledger.save_run(&run).await.unwrap();
+        let now = fanfold_lifecycle::cancel(&ends.ports, &run.id, Generation(0), "enough").await.unwrap();
+        assert_eq!((now.state, now.reason), (state, None), "{state} in generation {generation}");
+    }
 }
 
 /// Nothing waits for all of `s1`, so that the run goes on without whoever died.

@@ -141,7 +141,9 @@ impl Record {
         if !before.state.may_become(run.state) {
             self.accuse(format!("run {id} went from {} to {}", before.state, run.state));
         }
-        if matches!(run.state, RunState::Failed | RunState::Superseded) && run.reason.is_none() {
+        if matches!(run.state, RunState::Failed | RunState::Cancelled | RunState::Superseded)
+            && run.reason.is_none()
+        {
             self.accuse(format!("run {id} is {} without a reason", run.state));
         }
         match run.state {

@@ -5,10 +5,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use fanfold_domain::pipeline::Pipeline;
+use fanfold_domain::{Generation, RunId, pipeline::Pipeline};
 use fanfold_engine::plan::ScanLimits;
 use fanfold_launcher::{Launcher, spec::Surroundings};
-use fanfold_lifecycle::RunCache;
+use fanfold_lifecycle::{RunCache, cancel};
 use fanfold_merger::Merger;
 use fanfold_ports::{Ports, Web, memory::Invocation};
 use fanfold_splitter::Splitter;
@@ -36,6 +36,8 @@ pub(crate) enum Job {
     Track(Vec<String>),
     Merge(String),
     Sweep,
+    /// What a person asks for.
+    Cancel(RunId),
     /// A chunk's message that died.
     DeadChunk(String),
     /// A launch's message that died.
@@ -44,6 +46,8 @@ pub(crate) enum Job {
     Dead(DeadQueue, String),
 }
 
+/// Why a person ends a run.
+pub(crate) const CANCELLED: &str = "seen enough of it";
 /// How the text of an error begins that no further try would mend.
 pub(crate) const IN_VAIN: &str = "in vain: ";
 
@@ -171,6 +175,10 @@ impl Fleet {
                     one(swept.and(watched))
                 })
                 .await
+            }
+            Job::Cancel(run) => {
+                let cancel = cancel(&ports, &run, Generation(0), CANCELLED);
+                or_crash(&invocation, async { one(cancel.await.map(drop)) }).await
             }
             Job::Dead(queue, body) => {
                 let sweeper =

@@ -101,6 +101,10 @@ impl Tally {
         for ending in [
             "succeeded ",
             "succeeded_partial ",
+            "cancelled seen enough",
+            "on clusters: cancelled seen enough",
+            "of stages: cancelled",
+            "cleaned: cancelled",
             "superseded newer upload",
             "superseded took over",
             "failed tries",
@@ -181,6 +185,7 @@ fn kind(reason: &str) -> &'static str {
         "newer upload",
         "could not be scanned",
         "must keep what the scan",
+        "seen enough",
     ];
     kinds.into_iter().find(|kind| reason.contains(kind)).unwrap_or("for another reason")
 }

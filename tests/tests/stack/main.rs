@@ -7,6 +7,7 @@ mod demos;
 mod functions;
 mod maps;
 mod oracle;
+mod rates;
 mod stack;
 mod stages;
 mod triggers;

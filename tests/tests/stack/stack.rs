@@ -1,6 +1,6 @@
 //! The deployed stack, as a user sees it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, process::Command, sync::Arc};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use fanfold_aws::{Aws, QueueUrls, Settings};
@@ -36,6 +36,17 @@ pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by scripts/test"))
 }
 
+/// What a person types: what is said, or what is said of why it failed.
+pub(crate) fn fanfold(words: &[&str]) -> Result<String, String> {
+    let tests = std::env::current_exe().expect("this program has a path");
+    let programs = tests.ancestors().nth(2).expect("tests stand in a folder of what was built");
+    let done =
+        Command::new(programs.join("fanfold")).args(words).output().expect("the command line was built");
+    let [said, complained] =
+        [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    if done.status.success() { Ok(said) } else { Err(complained) }
+}
+
 impl Stack {
     pub(crate) async fn connect() -> Self {
         let queues = QueueUrls {
@@ -49,6 +60,10 @@ impl Stack {
             (variable("FANFOLD_INPUT_BUCKET"), variable("FANFOLD_ORDERS_TABLE"));
         let work_bucket = variable("FANFOLD_WORK_BUCKET");
         Self { ports, aws, work_bucket, input_bucket, orders_table }
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.ports.clock.clone()
     }
 
     pub(crate) async fn apply(&self, pipeline: &Pipeline) {

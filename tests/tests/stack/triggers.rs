@@ -6,7 +6,7 @@ use aws_sdk_eventbridge::types::{PutEventsRequestEntry, Target};
 use aws_sdk_sqs::types::QueueAttributeName;
 use fanfold_aws::ScheduleGroup;
 use fanfold_domain::{
-    Cleaning, Origin, Run, RunId, RunState, key,
+    ChunkIndex, Cleaning, Origin, Run, RunId, RunState, key,
     message::{FoldMessage, Submission, encode},
     pipeline::Pipeline,
 };
@@ -14,31 +14,34 @@ use fanfold_ports::{Queue, Schedules, queues::Outgoing};
 use serde_json::{Value, json};
 
 use crate::{
-    stack::{Stack, variable},
+    stack::{Stack, fanfold, variable},
     stages::text,
 };
 
 const NAME: &str = "ticking";
 const KEY: &str = "ticking.source";
 
-/// A queue that is told all that the stack announces and that asks for a notification.
+/// A queue that is told all that the stack announces of a pipeline and that asks for a notification.
 struct Listener {
     sqs: aws_sdk_sqs::Client,
     url: String,
 }
 
 impl Listener {
-    async fn on(bus: &str) -> Self {
+    async fn on(name: &str) -> Self {
+        let bus = variable("FANFOLD_EVENT_BUS");
         let sdk = aws_config::load_defaults(aws_config::BehaviorVersion::v2026_01_12()).await;
         let (events, sqs) = (aws_sdk_eventbridge::Client::new(&sdk), aws_sdk_sqs::Client::new(&sdk));
-        let pattern = json!({ "source": ["fanfold"], "detail": { "pipeline": [NAME], "notify": [true] } });
-        let rule = events.put_rule().name(NAME).event_bus_name(bus).event_pattern(pattern.to_string());
+        let pattern = json!({ "source": ["fanfold"], "detail": { "pipeline": [name], "notify": [true] } });
+        let rule = events.put_rule().name(name).event_bus_name(&bus).event_pattern(pattern.to_string());
         let rule = rule.send().await.expect("the rule is made").rule_arn.expect("a rule has an ARN");
-        let url = sqs.create_queue().queue_name(NAME).send().await.expect("the queue is made").queue_url;
+        let url = sqs.create_queue().queue_name(name).send().await.expect("the queue is made").queue_url;
         let url = url.expect("a queue has a URL");
-        let name = QueueAttributeName::QueueArn;
-        let asked = sqs.get_queue_attributes().queue_url(&url).attribute_names(name.clone()).send().await;
-        let arn = asked.expect("the queue answers").attributes.expect("it has attributes")[&name].clone();
+        let attribute = QueueAttributeName::QueueArn;
+        let asked =
+            sqs.get_queue_attributes().queue_url(&url).attribute_names(attribute.clone()).send().await;
+        let arn =
+            asked.expect("the queue answers").attributes.expect("it has attributes")[&attribute].clone();
         let policy = json!({ "Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Principal": { "Service": "events.amazonaws.com" }, "Action": "sqs:SendMessage",
             "Resource": arn, "Condition": { "ArnEquals": { "aws:SourceArn": rule } },
@@ -46,7 +49,7 @@ impl Listener {
         let allow = sqs.set_queue_attributes().queue_url(&url);
         allow.attributes(QueueAttributeName::Policy, policy.to_string()).send().await.expect("it is allowed");
         let target = Target::builder().id("queue").arn(arn).build().expect("id and ARN are set");
-        let put = events.put_targets().rule(NAME).event_bus_name(bus).targets(target).send().await;
+        let put = events.put_targets().rule(name).event_bus_name(bus).targets(target).send().await;
         put.expect("the target is put");
         Self { sqs, url }
     }
@@ -82,7 +85,7 @@ fn pipeline() -> Pipeline {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduled_pipeline_runs_by_itself_tells_of_it_and_is_cleaned() {
     let stack = Stack::connect().await;
-    let listener = Listener::on(&variable("FANFOLD_EVENT_BUS")).await;
+    let listener = Listener::on(NAME).await;
     stack.upload(KEY, b"one\ntwo\n").await;
     let pipeline = pipeline();
     stack.apply(&pipeline).await;
@@ -138,6 +141,41 @@ async fn cleaned(stack: &Stack, run: &Run) {
     assert!(matches!(now.cleaning, Cleaning::Done(_)), "{:?}", now.cleaning);
     assert_eq!(stack.work_of(run).await, Vec::<String>::new(), "{}", key::prefix(&run.id));
     assert!(stack.read(&run.output).await.is_some(), "the output stays");
+}
+
+/// Of what is under way each chunk ends, and is used by nobody; the last is not begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_a_person_cancels_is_told_of_and_publishes_nothing() {
+    let stack = Stack::connect().await;
+    let name = "cancelled";
+    let listener = Listener::on(name).await;
+    let document = format!(
+        "pipeline: {name}\nsource: {{ prefix: {name}/, format: lines }}\nsplit: {{ records: 1 }}\n\
+         stages: [{{ name: slow, command: [/bin/sh, -c, 'sleep 4; cat'], max_concurrency: 2 }}]\n\
+         notify: {{ on: [cancelled] }}\n"
+    );
+    stack.apply(&Pipeline::parse(&document).expect("the document is right")).await;
+    let etag = stack.upload("cancelled/a", b"one\ntwo\nthree\n").await;
+    let run = stack.begun("cancelled/a", &etag).await;
+    let cancel = ["cancel", run.id.as_str(), "--reason", "wrong file"];
+    for _ in 0..2 {
+        assert_eq!(fanfold(&cancel), Ok(format!("run {} is cancelled: wrong file\n", run.id)));
+    }
+
+    let told = stack.until("the event", async || listener.hear().await.pop()).await;
+    assert_eq!((&told["detail-type"], &told["detail"]["run"]), (&json!("Run Cancelled"), &json!(run.id)));
+    assert_eq!(told["detail"]["reason"], "wrong file");
+    stack.pause(6_000).await;
+    let now = stack.run(&run).await;
+    assert_eq!((now.state, now.unannounced), (RunState::Cancelled, vec![]));
+    let keys = run.keys("slow");
+    let work = stack.work_of(&run).await;
+    assert!(!work.contains(&keys.part(ChunkIndex(2))), "{work:?}");
+    assert_eq!((stack.read(&run.output).await, stack.read(&run.errors).await), (None, None));
+    // Nor is there anything to cancel in a run that ended otherwise.
+    let run = stack.run_of("hello.csv", b"").await;
+    let told = fanfold(&["cancel", run.id.as_str()]).expect_err("it had ended");
+    assert!(told.contains("had ended: it is succeeded"), "{told}");
 }
 
 /// It names no object, by whose bucket the account's bus tells stacks apart: so it is put on the stack's own.

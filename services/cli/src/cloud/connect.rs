@@ -30,7 +30,8 @@ const LEDGER_TABLE: &str = "FANFOLD_LEDGER_TABLE";
 const INPUT_BUCKET: &str = "FANFOLD_INPUT_BUCKET";
 const WORK_BUCKET: &str = "FANFOLD_WORK_BUCKET";
 const INTAKE_QUEUE_URL: &str = "FANFOLD_INTAKE_QUEUE_URL";
-/// What may be missing: the document of the stack's own pipeline, and all that a schedule needs.
+/// What may be missing: the bus of events, the document of the stack's own pipeline, and all that a schedule needs.
+const EVENT_BUS: &str = "FANFOLD_EVENT_BUS";
 const DEFAULT_PIPELINE: &str = "FANFOLD_DEFAULT_PIPELINE";
 pub(super) const SCHEDULES: [&str; 4] = [
     "FANFOLD_SCHEDULE_GROUP",
@@ -64,7 +65,9 @@ impl Stack {
             let aws = Aws::connect(Settings { endpoint: None, whole_checksum }).await;
             let queues = QueueUrls { intake: Some(intake), ..QueueUrls::default() };
             let fleet = Arc::new(aws.ledger(table.clone()));
-            let ports = aws.ports(table, queues);
+            // What has no bus to announce it is announced by the sweeper.
+            let events = Arc::new(aws.events(crate::variable(EVENT_BUS)));
+            let ports = Ports { events, ..aws.ports(table, queues) };
             let default_pipeline = crate::variable(DEFAULT_PIPELINE);
             let schedules =
                 schedule_group().map(|group| Arc::new(aws.schedules(group)) as Arc<dyn Schedules>);

@@ -1,6 +1,7 @@
 //! The commands that speak to a deployed stack.
 
 mod apply;
+mod cancel;
 mod clusters;
 mod connect;
 mod pipelines;
@@ -17,8 +18,8 @@ use fanfold_ports::ledger::Freshness;
 use crate::{
     Failed,
     arguments::{
-        ClustersCommand, PipelinesCommand, RateArguments, RunsArguments, ShowArguments, StartArguments,
-        WatchArguments,
+        CancelArguments, ClustersCommand, PipelinesCommand, RateArguments, RunsArguments, ShowArguments,
+        StartArguments, WatchArguments,
     },
 };
 
@@ -42,6 +43,11 @@ pub(crate) fn show(arguments: &ShowArguments) -> Result<(), Failed> {
 /// Follows one run to its end.
 pub(crate) fn watch(arguments: &WatchArguments) -> Result<(), Failed> {
     Stack::with(async |stack| watch::watch(stack, &parse(&arguments.run)?, arguments.json).await)
+}
+
+/// Ends one run.
+pub(crate) fn cancel(arguments: &CancelArguments) -> Result<(), Failed> {
+    Stack::with(async |stack| cancel::cancel(stack, arguments).await)
 }
 
 /// Applies, lists or shows pipelines.

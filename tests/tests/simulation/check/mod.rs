@@ -20,6 +20,7 @@ use crate::{
     record::{Record, short},
     requests,
     scenario::{Act, TABLE},
+    services::CANCELLED,
     shape::check_list,
     stages::stage_at,
     triggers,
@@ -100,6 +101,15 @@ impl Ended<'_> {
                 self.check_excuse().await?;
                 for errors in published(&run.errors) {
                     self.check_report(&errors.bytes).await?;
+                }
+            }
+            RunState::Cancelled => {
+                let is_by_a_person = driver.scenario.has(|act| *act == Act::Cancel);
+                if !is_by_a_person || run.reason.as_deref() != Some(CANCELLED) {
+                    return Err(format!("by nobody, for {:?}", run.reason));
+                }
+                if published(&run.output).chain(published(&run.errors)).count() > 0 {
+                    return Err("it published something".to_owned());
                 }
             }
             RunState::Superseded if record.runs.len() < 2 => return Err("by nobody".to_owned()),

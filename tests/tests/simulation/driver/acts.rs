@@ -2,17 +2,18 @@
 
 use bytes::Bytes;
 use fanfold_domain::{
-    ObjectName,
+    ObjectName, RunId,
     cluster::Cluster,
     message::{Submission, encode, tick_of},
 };
 use fanfold_ports::{Fleet as _, Pacer as _, Queue, Queues, queues::Outgoing};
 use serde_json::json;
 
-use super::Driver;
+use super::{Driver, Origin};
 use crate::{
     ports::lock,
     scenario::{Act, INPUT, KEY, OUTPUT, WORK},
+    services::Job,
 };
 
 impl Driver {
@@ -43,6 +44,7 @@ impl Driver {
                     self.world.pacer.set_rate(&destination, rate).await.expect("memory does not fail");
                     lock(&self.record).rate_set(destination, self.now_ms(), rate);
                 }
+                Act::Cancel => self.cancel_some_run(),
                 Act::DeleteJob => self.kube.delete_some_job(),
                 Act::ClusterFails { cluster, fault, ms, loses_pods } => {
                     self.kube.fail(cluster, fault, ms, loses_pods, self.now_ms());
@@ -58,6 +60,18 @@ impl Driver {
                     self.down_until_ms.insert(queue, self.now_ms() + ms);
                 }
             }
+        }
+    }
+
+    fn cancel_some_run(&mut self) {
+        let under_way: Vec<RunId> = {
+            let record = lock(&self.record);
+            let runs = record.runs.values().filter(|run| !run.state.has_ended());
+            runs.map(|run| run.id.clone()).collect()
+        };
+        if !under_way.is_empty() {
+            let run = under_way[self.chance.index(under_way.len())].clone();
+            self.invoke_plainly(Origin::Person, Job::Cancel(run));
         }
     }
 

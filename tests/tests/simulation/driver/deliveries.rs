@@ -120,6 +120,7 @@ impl Driver {
     /// What becomes of the messages of an invocation that ended.
     pub(super) async fn settle(&mut self, origin: Origin, fared: Option<Fared>) {
         match origin {
+            Origin::Person => {}
             Origin::Sweep { .. } => self.sweeps -= 1,
             Origin::Child(key) => {
                 let (now, is_rough) = (self.now_ms(), self.is_rough());

@@ -181,5 +181,6 @@ fn name(job: &Job) -> &'static str {
         Job::Track(_) | Job::DeadChunk(_) | Job::DeadLaunch(_) => "tracker",
         Job::Merge(_) => "merger",
         Job::Sweep | Job::Dead(..) => "sweeper",
+        Job::Cancel(_) => "person",
     }
 }

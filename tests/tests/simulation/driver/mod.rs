@@ -51,6 +51,8 @@ enum Origin {
     Dead(u64),
     /// A child of a Map.
     Child(ChildKey),
+    /// A person, who asks once.
+    Person,
     /// A sweep, and when it began.
     Sweep { begun_ms: u64 },
 }

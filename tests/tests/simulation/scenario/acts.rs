@@ -111,6 +111,13 @@ pub(super) fn acts(
     acts
 }
 
+/// What a person ends who has seen enough: most runs take moments, those on clusters minutes.
+pub(super) fn cancel_acts(chance: &Chance) -> Vec<(u64, Act)> {
+    let times = if chance.percent(25) { chance.within(1..4) } else { 0 };
+    let most = chance.one_of(&[SECOND, 10 * SECOND, 2 * MINUTE]);
+    (0..times).map(|_| (chance.within(0..most), Act::Cancel)).collect()
+}
+
 /// Changes of the rates that a pipeline keeps.
 pub(super) fn rate_acts(chance: &Chance, pipeline: &Pipeline) -> Vec<(u64, Act)> {
     let destinations = pipeline.stages.iter().filter_map(|stage| stage.destination(&pipeline.name));

@@ -6,7 +6,7 @@ use fanfold_ports::memory::Rates;
 
 use super::{
     KubeScenario, MINUTE, MapScenario, SECOND, Scenario, Sickness,
-    acts::{acts, kube_acts, rate_acts, submitted},
+    acts::{acts, cancel_acts, kube_acts, rate_acts, submitted},
     pipeline::{pipeline, retry, set_window},
 };
 use crate::{
@@ -63,6 +63,7 @@ impl Scenario {
         let of_requests = Chance::of(seed, "requests");
         if is_rough {
             acts.extend(rate_acts(&of_requests, &pipeline));
+            acts.extend(cancel_acts(&Chance::of(seed, "cancelling")));
             acts.sort_by_key(|(at, _)| *at);
         }
         let is_paced = pipeline.stages.iter().any(|stage| stage.rate.is_some());

@@ -42,6 +42,8 @@ pub(crate) enum Act {
     ForeignWrite,
     /// A person changes how often a third party is asked.
     Rate { destination: Destination, rate: Rate },
+    /// A person cancels one of the runs that are under way.
+    Cancel,
     /// Some of the work objects expire.
     Expire,
     /// The consumer of a queue is down for a while, in milliseconds.

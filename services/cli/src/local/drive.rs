@@ -22,7 +22,7 @@ use fanfold_local::LocalObjects;
 use fanfold_ports::{Objects, objects::Condition};
 use futures::future::select_all;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
 
@@ -59,11 +59,12 @@ impl Driver {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
         runtime.block_on(async move {
+            // Before anything is begun: commands and temporary files end with what began them, so that is ended in order.
+            let mut signals = listen().context("signals cannot be listened to")?;
             tokio::select! {
                 biased;
                 done = self.drive(threads) => done,
-                // Commands and temporary files end with what began them, so that is ended in order.
-                interrupted = interruption() => Err(interrupted.into()),
+                () = interruption(&mut signals) => Err(anyhow!("interrupted; nothing was published").into()),
             }
         })
     }
@@ -313,21 +314,18 @@ impl Counted {
     }
 }
 
-/// Waits until a person or the system wants the run to end: by the keyboard, by `kill`, or as the terminal goes.
-async fn interruption() -> anyhow::Error {
-    let wait = async || {
-        let mut kinds = vec![SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
-        if !ignores_hangup() {
-            kinds.push(SignalKind::hangup());
-        }
-        let mut signals = kinds.into_iter().map(signal).collect::<Result<Vec<_>, _>>()?;
-        select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
-        Ok::<_, std::io::Error>(())
-    };
-    match wait().await {
-        Ok(()) => anyhow!("interrupted; nothing was published"),
-        Err(error) => anyhow::Error::new(error).context("signals cannot be listened to"),
+/// Listens to whatever says that the run is to end: the keyboard, `kill`, the terminal as it goes.
+fn listen() -> std::io::Result<Vec<Signal>> {
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
+    if !ignores_hangup() {
+        kinds.push(SignalKind::hangup());
     }
+    kinds.into_iter().map(signal).collect()
+}
+
+/// Waits for any of them.
+async fn interruption(signals: &mut [Signal]) {
+    select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
 }
 
 /// Whether it was begun by `nohup` or the like, to outlive its terminal: to listen would undo that.

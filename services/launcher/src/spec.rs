@@ -6,7 +6,9 @@ use fanfold_domain::{
     launch::{StageName, chunks_per_pod},
     pipeline::{Eks, Stage, Toleration},
 };
-use fanfold_ports::clusters::{CHUNKS, CHUNKS_PER_POD, KubeJob, LAUNCH, LAUNCH_GENERATION, MANAGED_BY, RUN};
+use fanfold_ports::clusters::{
+    CHUNKS, CHUNKS_PER_POD, KubeJob, LAUNCH, LAUNCH_GENERATION, MANAGED_BY, RUN, STAGE,
+};
 use serde_json::{Value, json};
 
 /// What every pod is told of the stack.
@@ -112,7 +114,7 @@ impl Request<'_> {
         json!({
             MANAGED_BY.0: MANAGED_BY.1,
             RUN: self.run.id,
-            "fanfold.dev/stage": self.stage.name,
+            STAGE: self.stage.name,
             "fanfold.dev/pipeline": self.run.pipeline.name,
             "fanfold.dev/generation": self.run.generation.to_string(),
             LAUNCH: self.launch.index.to_string(),

@@ -100,7 +100,7 @@ impl FanOut<'_> {
             return Ok(());
         }
         tracing::info!(run_id = %run.id, chunks, "source is scanned by workers");
-        let first = self.run.first_stage().scan_window().min(chunks);
+        let first = self.run.pipeline.scan_window().min(chunks);
         self.send_chunks(SCAN, (0..first).map(ChunkIndex).collect()).await
     }
 

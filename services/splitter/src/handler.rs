@@ -8,7 +8,7 @@ use fanfold_domain::{
     pipeline::{Format, Pipeline},
 };
 use fanfold_engine::plan::{PlanError, Planned, ScanLimits, plan, plan_ids, plan_scanned, scan_due};
-use fanfold_lifecycle::{LifecycleError, fail, finish_if_full, read, source_changed};
+use fanfold_lifecycle::{LifecycleError, change, fail, finish_if_full, read, source_changed};
 use fanfold_ports::{Maps, PortError, Ports, ledger::StageId, objects::UploadError};
 use thiserror::Error;
 
@@ -97,13 +97,25 @@ impl Splitter {
         stage: usize,
     ) -> Result<(), SplitterError> {
         let run = read(&*self.ports.ledger, id).await?;
-        let is_under_way = matches!(run.state, RunState::Planning | RunState::Running);
-        if run.generation != generation || !is_under_way || stage >= run.pipeline.stages.len() {
+        let is_under_way = |run: &Run| {
+            run.generation == generation && matches!(run.state, RunState::Planning | RunState::Running)
+        };
+        let Some(name) = run.pipeline.stages.get(stage).map(|stage| stage.name.clone()) else {
+            return Ok(());
+        };
+        if !is_under_way(&run) || run.has_begun(&name) {
             return Ok(());
         }
-        tracing::info!(run_id = %id, stage = run.pipeline.stages[stage].name, "stage begins");
+        tracing::info!(run_id = %id, stage = name, "stage begins");
         let fan_out = FanOut { splitter: self, run: &run };
-        fan_out.begin_stage(stage, &fan_out.chunk_bytes(stage)).await
+        fan_out.begin_stage(stage, &fan_out.chunk_bytes(stage)).await?;
+        change(&*self.ports.ledger, id, |run| {
+            let mut begun = run.clone();
+            begun.begun_stages.push(name.clone());
+            Ok(Some(begun).filter(|_| is_under_way(run) && !run.has_begun(&name)))
+        })
+        .await?;
+        Ok(())
     }
 
     /// Does all steps of `planning`, whether or not some were done before. What no further try would mend ends the

@@ -103,6 +103,28 @@ async fn a_duplicate_event_that_finds_all_groups_folded_completes_the_run() {
 }
 
 #[tokio::test]
+async fn a_stage_is_begun_once_however_often_that_is_asked_for() {
+    let (world, splitter) = splitter();
+    let mut run = Run { state: RunState::Running, ..sample_run("staged", MEMORY_EPOCH) };
+    run.pipeline =
+        Pipeline::parse(&PIPELINE.replace(
+            "max_concurrency: 2}",
+            "max_concurrency: 2}, {name: t, process: copy, max_concurrency: 2}",
+        ))
+        .unwrap();
+    let grouping = Grouping { chunks: 3, group_chunks: 4 };
+    run.plan = Some(Plan { grouping, ..Plan::unplanned() });
+    world.ledger.create_run(&run).await.unwrap();
+    let group = fanfold_domain::GroupIndex(0);
+    world.ledger.mark_folded(&StageId::first_of(&run), group, Sums::default()).await.unwrap();
+    let begin = encode(&Intake::Stage { run: run.id.clone(), generation: run.generation, stage: 1 });
+    for sent in [vec![0, 1], vec![]] {
+        splitter.handle(&begin).await.unwrap();
+        assert_eq!((sent_chunks(&world), only_run(&world).await.has_begun("t")), (sent, true));
+    }
+}
+
+#[tokio::test]
 async fn an_object_that_a_run_wrote_begins_none() {
     let (world, splitter) = splitter();
     let name = ObjectName::new("input", KEY);

@@ -218,7 +218,7 @@ impl Sweeper {
             };
             let root = self.ports.ledger.root(&id).await?;
             if root.is_full(grouping) {
-                if self.has_waiting(run, place).await? {
+                if has_waiting(run, place) {
                     follow_root(&self.ports, &run.id, run.generation, &stage.name, &root).await?;
                 }
                 continue;
@@ -235,21 +235,6 @@ impl Sweeper {
         Ok(finish_if_full(&self.ports, &run.id, run.generation).await?)
     }
 
-    /// Whether a stage that waits for all of the one at this place has not begun, as far as can be seen: none of its
-    /// chunks is done.
-    async fn has_waiting(&self, run: &Run, place: usize) -> Result<bool, SweeperError> {
-        for (reader, _) in run.pipeline.readers_of(place).filter(|(_, upstream)| upstream.by == Depends::All)
-        {
-            let Some(grouping) = run.grouping_at(reader) else { continue };
-            let id = StageId::of(run, &run.pipeline.stages[reader].name);
-            let counts = self.counts(&id, groups(grouping).collect()).await?;
-            if counts.iter().all(|(_, count)| count.done.is_empty()) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// The counters of these groups, in order.
     pub(crate) async fn counts(
         &self,
@@ -263,6 +248,12 @@ impl Sweeper {
     pub(crate) async fn send(&self, queue: Queue, body: String) -> Result<(), SweeperError> {
         Ok(self.ports.queues.send(queue, vec![Outgoing::now(body)]).await?)
     }
+}
+
+/// Whether a stage that waits for all of the one at this place was not begun.
+fn has_waiting(run: &Run, place: usize) -> bool {
+    let mut readers = run.pipeline.readers_of(place).filter(|(_, upstream)| upstream.by == Depends::All);
+    readers.any(|(reader, _)| !run.has_begun(&run.pipeline.stages[reader].name))
 }
 
 fn outcome(failed: Vec<(RunId, SweeperError)>) -> Result<(), SweeperError> {

@@ -15,7 +15,7 @@ use fanfold_ports::{
     KubePorts, PortError, Ports, Queue,
     clusters::{
         CHUNKS, CHUNKS_PER_POD, ClusterError, KubeJobEnd, KubeJobState, KubePod, LAUNCH, LAUNCH_GENERATION,
-        RUN,
+        RUN, STAGE,
     },
     ledger::{Freshness, Saved, StageId},
     queues::Outgoing,
@@ -397,15 +397,17 @@ impl Watcher {
         let label = |name: &str| job.labels.get(name).map_or("", String::as_str);
         let number = |name: &str| label(name).parse::<u32>().ok();
         let Ok(run) = label(RUN).parse::<RunId>() else { return Ok(false) };
-        let Some(task) = tasks.iter().find(|task| task.run.id == run) else {
+        if tasks.iter().all(|task| task.run.id != run) {
             // It may have begun after the look at the runs.
             let run = self.ports.ledger.run(&run, Freshness::Consistent).await?;
             return Ok(run.is_none_or(|run| run.state.has_ended()));
-        };
+        }
         let (Some(launch), Some(generation)) = (number(LAUNCH), number(LAUNCH_GENERATION)) else {
             return Ok(false);
         };
-        let now = task.launches.iter().find(|known| known.index == LaunchIndex(launch));
+        let of_stage = tasks.iter().find(|task| task.run.id == run && task.stage.stage == label(STAGE));
+        let launches = of_stage.map_or(&[][..], |task| &task.launches);
+        let now = launches.iter().find(|known| known.index == LaunchIndex(launch));
         Ok(now.is_some_and(|now| now.generation > generation))
     }
 

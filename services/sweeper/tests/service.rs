@@ -140,6 +140,30 @@ async fn a_run_whose_groups_are_all_folded_is_completed() {
     assert_eq!(folds(&world), [assemble(&run)]);
 }
 
+/// Its first chunks may take as long as they like: were they sent again, they would be worked on twice at once.
+#[tokio::test(start_paused = true)]
+async fn a_stage_whose_predecessor_has_ended_is_begun_unless_it_was() {
+    let (world, sweeper, mut run) = world(RunState::Running).await;
+    let document = "{pipeline: p, source: {format: lines}, stages: [{name: s, process: copy}, \
+                    {name: t, process: copy}]}";
+    run.pipeline = Pipeline::parse(document).unwrap();
+    world.ledger.save_run(&run).await.unwrap();
+    world.ledger.mark_folded(&StageId::first_of(&run), GroupIndex(0), Sums::default()).await.unwrap();
+    let swept = async || {
+        world.clock.sleep_ms(6 * MINUTE).await;
+        sweeper.sweep(NEVER).await.unwrap();
+        let sent = world.queues.drain(Queue::Intake);
+        sent.iter().map(|message| decode::<Intake>(&message.body).unwrap()).collect::<Vec<_>>()
+    };
+    let begin = Intake::Stage { run: run.id.clone(), generation: run.generation, stage: 1 };
+    for _ in 0..2 {
+        assert_eq!(swept().await, std::slice::from_ref(&begin));
+    }
+    let begun = Run { begun_stages: vec!["t".into()], ..now(&world, &run).await };
+    world.ledger.save_run(&begun).await.unwrap();
+    assert_eq!(swept().await, []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_stuck_in_completing_is_assembled_again() {
     let (world, sweeper, run) = world(RunState::Completing).await;

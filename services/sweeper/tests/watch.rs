@@ -17,7 +17,7 @@ use fanfold_ports::{
     Clock, Clusters, Fleet, KubePorts, Ledger, Objects, Queue,
     clusters::{
         CHUNKS, CHUNKS_PER_POD, ClusterFault, ContainerTrouble, KubeJob, KubeJobEnd, KubePod, LAUNCH,
-        LAUNCH_GENERATION, MANAGED_BY, PodPhase, RUN,
+        LAUNCH_GENERATION, MANAGED_BY, PodPhase, RUN, STAGE,
     },
     contract::sample_run,
     ledger::{Saved, StageId},
@@ -80,6 +80,7 @@ impl Stack {
                 "labels": {
                     MANAGED_BY.0: MANAGED_BY.1,
                     RUN: run.id,
+                    STAGE: run.last_stage().name,
                     LAUNCH: launch.index.to_string(),
                     LAUNCH_GENERATION: launch.generation.to_string(),
                 },
@@ -506,6 +507,31 @@ async fn jobs_that_nobody_waits_for_are_deleted_and_no_others() {
     assert!(!names("one").contains(&passed));
     assert_eq!(names("one"), sorted(vec![wanted, early]));
     assert_eq!(names("two"), sorted(vec![newest, of_ended[1].clone(), strangers, ended]));
+}
+
+/// Launches of each stage are counted from 0.
+#[tokio::test(start_paused = true)]
+async fn a_job_is_told_from_that_of_another_stage() {
+    let stack = Stack::new().await;
+    let mut run = running("of two stages");
+    let two =
+        "process: copy, max_concurrency: 2},\n     {name: t, run_on: eks, process: copy, max_concurrency: 2}";
+    run.pipeline = Pipeline::parse(&PIPELINE.replace("process: copy, max_concurrency: 2}", two)).unwrap();
+    stack.world.ledger.create_run(&run).await.unwrap();
+    // The first stage's was launched anew twice, the second's once.
+    for (stage, generation) in [("s", 2), ("t", 1)] {
+        let known =
+            Launch { generation, cluster: Some("one".into()), is_created: true, ..new_launch(0, "0-7") };
+        assert_eq!(
+            stack.world.fleet.save_launch(&StageId::of(&run, stage), &known).await.unwrap(),
+            Saved::Now
+        );
+    }
+    let passed = stack.create_job(&run, &new_launch(0, "0-7"), "two").await;
+    let wanted = stack.create_job(&run, &Launch { generation: 1, ..new_launch(0, "0-7") }, "one").await;
+    stack.watch_after(SECOND).await;
+    let is_there = |cluster, job: &str| stack.clusters.job(cluster, job).is_some();
+    assert_eq!((is_there("one", &wanted), is_there("two", &passed)), (true, false));
 }
 
 #[tokio::test(start_paused = true)]

@@ -215,19 +215,16 @@ pub(crate) type Sent = BTreeSet<(ChunkIndex, Released)>;
 fn notes_of(run: &Run, stage: &StageId, sent: &Sent) -> Vec<(ChunkIndex, Note)> {
     let mut notes = Vec::new();
     for chunk in sent.iter().map(|(chunk, _)| *chunk).collect::<BTreeSet<_>>() {
-        let released = releases(run, &stage.stage, chunk);
-        let (next, readers): (Vec<_>, Vec<_>) =
-            released.iter().partition(|release| release.released.stage == stage.stage);
-        let were_sent = |releases: &[&Release]| {
-            let were_sent = |release: &&Release| sent.contains(&(chunk, release.released.clone()));
-            !releases.is_empty() && releases.iter().all(were_sent)
-        };
-        let is_awaited = next.iter().any(|release| matches!(release.besides, Besides::Part(..)));
-        if is_awaited && were_sent(&next) {
-            notes.push((chunk, Note::SentNext));
-        }
-        if were_sent(&readers) {
-            notes.push((chunk, Note::SentReaders));
+        for Release { released, besides, .. } in releases(run, &stage.stage, chunk) {
+            let is_own = released.stage == stage.stage;
+            let note = match run.pipeline.stage_index(&released.stage) {
+                Some(place) if !is_own => Note::SentReader(place),
+                Some(_) if matches!(besides, Besides::Part(..)) => Note::SentNext,
+                _ => continue,
+            };
+            if sent.contains(&(chunk, released)) {
+                notes.push((chunk, note));
+            }
         }
     }
     notes

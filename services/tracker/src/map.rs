@@ -78,7 +78,7 @@ impl Tracker {
         }
         // How far it is stands in the run, which must be as it is now.
         let run = read(&*self.ports.ledger, &stage.run).await?;
-        let settling = run.settling.clone().filter(|settling| is_of(settling, &stage));
+        let settling = settling_of(&run, &stage).cloned();
         let now = self.ports.clock.now();
         if settling.as_ref().is_some_and(|settling| now.ms_since(settling.looked_at) < LOOK_EVERY_MS / 2) {
             // A double: were each sent on, they would double each time.
@@ -105,13 +105,17 @@ impl Tracker {
 
     /// Notes how far a stage is, and has it looked at again; not if another has noted it since.
     async fn look_again(&self, run: &Run, end: MapEnd, sent: ChunkIndex) -> Result<(), TrackerError> {
-        let (before, looked_at) = (&run.settling, self.ports.clock.now());
+        let stage = StageId { run: run.id.clone(), stage: end.stage.clone(), generation: end.generation };
+        let (before, looked_at) = (settling_of(run, &stage), self.ports.clock.now());
         let settling = Settling { stage: end.stage.clone(), generation: end.generation, sent, looked_at };
         let mut is_noted = false;
         change(&*self.ports.ledger, &run.id, |run| {
             let is_due = matches!(run.state, RunState::Planning | RunState::Running);
-            is_noted = is_due && run.settling == *before;
-            Ok(is_noted.then(|| Run { settling: Some(settling.clone()), ..run.clone() }))
+            is_noted = is_due && settling_of(run, &stage) == before;
+            let mut noted = run.clone();
+            noted.settling.retain(|other| !is_of(other, &stage));
+            noted.settling.push(settling.clone());
+            Ok(Some(noted).filter(|_| is_noted))
         })
         .await?;
         if !is_noted {
@@ -188,6 +192,11 @@ impl Tracker {
     }
 }
 
+/// How far what the Map of a stage left undone goes on.
+fn settling_of<'a>(run: &'a Run, stage: &StageId) -> Option<&'a Settling> {
+    run.settling.iter().find(|settling| is_of(settling, stage))
+}
+
 fn is_of(settling: &Settling, stage: &StageId) -> bool {
     settling.stage == stage.stage && settling.generation == stage.generation
 }
@@ -210,5 +219,5 @@ fn stage_of(item: &Item) -> StageId {
 
 fn message_of(stage: &StageId, chunk: ChunkIndex) -> ChunkMessage {
     let StageId { run, stage, generation } = stage.clone();
-    ChunkMessage { run, stage, generation, chunk, failed_tries: 0 }
+    ChunkMessage { run, stage, generation, chunk, failed_tries: 0, not_before: None }
 }

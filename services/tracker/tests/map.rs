@@ -175,6 +175,36 @@ async fn however_often_the_end_is_told_there_is_one_look_at_a_time() {
     assert_eq!(world.queues.drain(Queue::Completions).len(), 1);
 }
 
+/// Each looks for itself, and none again for the other's having looked.
+#[tokio::test(start_paused = true)]
+async fn what_the_maps_of_two_stages_left_undone_goes_on_side_by_side() {
+    let (world, tracker, mut run) = running(12, "").await;
+    let stage =
+        |name: &str| format!("{{name: {name}, process: copy, max_concurrency: 3, depends: {{stage: s}}}}");
+    let text = format!(
+        "{{pipeline: p, source: {{format: lines}}, fan_out: distributed-map, \
+         stages: [{{name: s, process: copy}}, {}, {}]}}",
+        stage("b"),
+        stage("c")
+    );
+    run.pipeline = Pipeline::parse(&text).unwrap();
+    world.ledger.save_run(&run).await.unwrap();
+    let ended = |stage: &str| {
+        let StageId { run, stage, generation } = StageId::of(&run, stage);
+        encode(&MapMessage::MapEnded(MapEnd { run, stage, generation }))
+    };
+    let mut bodies = vec![ended("b"), ended("c")];
+    for expected in [vec![0, 1, 2, 0, 1, 2], vec![]] {
+        for body in bodies {
+            handle(&tracker, body).await;
+        }
+        assert_eq!(sent_chunks(&world), expected);
+        world.clock.sleep_ms(20_000).await;
+        bodies = world.queues.drain(Queue::Completions).into_iter().map(|message| message.body).collect();
+        assert_eq!(bodies.len(), 2);
+    }
+}
+
 #[tokio::test]
 async fn launches_that_have_not_ended_are_sent_whole() {
     let (world, tracker, run) = running(20, "run_on: eks").await;

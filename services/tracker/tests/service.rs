@@ -277,7 +277,14 @@ async fn a_replaced_source_ends_the_run() {
 
 fn chunk_message(run: &Run, chunk: u32) -> String {
     let StageId { run, stage, generation } = StageId::last_of(run);
-    encode(&ChunkMessage { run, stage, generation, chunk: ChunkIndex(chunk), failed_tries: 0 })
+    encode(&ChunkMessage {
+        run,
+        stage,
+        generation,
+        chunk: ChunkIndex(chunk),
+        failed_tries: 0,
+        not_before: None,
+    })
 }
 
 #[tokio::test]

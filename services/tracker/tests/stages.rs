@@ -229,12 +229,6 @@ impl Stages {
         let doomed = self.doomed();
         let state = self.now().await.state;
         assert_eq!(state, RunState::Completing, "sent {:?}", self.times_sent);
-        // Of several stages that read one index by index, it is noted whether its worker sent all, not which.
-        let readers = |place| {
-            let readers = self.run.pipeline.readers_of(place);
-            readers.filter(|(_, upstream)| upstream.by == Depends::NToN).count()
-        };
-        let is_forked = (0..self.run.pipeline.stages.len()).any(|place| readers(place) > 1);
         for (place, stage) in self.run.pipeline.stages.iter().enumerate() {
             let grouping = self.run.grouping_at(place).unwrap();
             let root = self.ports.ledger.root(&StageId::of(&self.run, &stage.name)).await.unwrap();
@@ -245,9 +239,7 @@ impl Stages {
                 let times = self.times_sent.get(&(place, chunk)).copied().unwrap_or(0);
                 let is_lost = doomed.contains(&(place, chunk)) && !self.failing.contains(&(place, chunk));
                 assert!(
-                    times == 1
-                        || (times > 1 && is_forked)
-                        || (times == 0 && doomed.contains(&(place, chunk))),
+                    times == 1 || (times == 0 && doomed.contains(&(place, chunk))),
                     "s{place}:{chunk} was sent {times} times"
                 );
                 assert!(!(is_lost && times > 0), "s{place}:{chunk} was sent though it had failed");

@@ -26,6 +26,8 @@ use crate::{Worker, WorkerError, time::in_time};
 pub(crate) enum Tried {
     /// There was nothing to do: the run has ended, or was redriven.
     Nothing,
+    /// The next attempt is to be made at this time, which has not come.
+    NotYet(Timestamp),
     /// This attempt has ended the chunk: it created the part.
     Made {
         /// The run, as it was.
@@ -36,14 +38,19 @@ pub(crate) enum Tried {
     /// The chunk has ended, and another attempt may have ended it.
     Ended(ChunkEnd),
     /// Another attempt may end otherwise.
-    InVain {
-        /// The run, as it was.
-        run: Box<Run>,
-        /// What its stage says of further tries.
-        retry: Retry,
-        /// What the attempt met with.
-        error: String,
-    },
+    InVain(Vain),
+}
+
+/// An attempt that ended nothing.
+pub(crate) struct Vain {
+    /// The run, as it was.
+    pub(crate) run: Box<Run>,
+    /// What its stage says of further tries.
+    pub(crate) retry: Retry,
+    /// What the attempt met with.
+    pub(crate) error: String,
+    /// How long whom it asked wants to be left alone, in milliseconds.
+    pub(crate) wait_ms: u64,
 }
 
 impl Tried {
@@ -52,6 +59,10 @@ impl Tried {
             return Self::Made { run: Box::new(run), sums };
         }
         Self::Ended(ChunkEnd::Done(sums))
+    }
+
+    fn in_vain(retry: Retry, error: &dyn std::fmt::Display, run: Run) -> Self {
+        Self::InVain(Vain { retry, error: error.to_string(), wait_ms: 0, run: Box::new(run) })
     }
 }
 
@@ -65,6 +76,9 @@ impl Worker {
         let run = self.runs.get(&self.ports, &message.run, &message.stage, message.generation).await?;
         if run.generation != message.generation || !is_worked_on(run.state) {
             return Ok(Tried::Nothing);
+        }
+        if let Some(at) = message.not_before.filter(|at| *at > self.ports.clock.now()) {
+            return Ok(Tried::NotYet(at));
         }
         if message.stage == SCAN {
             return self.scan(run, message, function_ends_at).await;
@@ -87,10 +101,7 @@ impl Worker {
         let attempt = self.attempt(&run, &stage, message.chunk, input);
         let attempted = match in_time(&*self.ports.clock, function_ends_at, &stage, attempt).await {
             Ok(attempted) => attempted?,
-            Err(out_of_time) => {
-                let error = out_of_time.to_string();
-                return Ok(Tried::InVain { error, retry: stage.retry, run: Box::new(run) });
-            }
+            Err(out_of_time) => return Ok(Tried::in_vain(stage.retry, &out_of_time, run)),
         };
         Ok(match attempted {
             Ok(attempted) => Tried::of(attempted, run),
@@ -100,9 +111,12 @@ impl Worker {
             Err(ChunkError::Permanent(failure)) => {
                 Tried::Ended(self.end_or_failure(&run, message, failure).await?)
             }
-            Err(error @ (ChunkError::Process(_) | ChunkError::Port(_))) => {
-                Tried::InVain { error: error.to_string(), retry: stage.retry, run: Box::new(run) }
-            }
+            Err(error @ (ChunkError::Process(_) | ChunkError::Port(_))) => Tried::InVain(Vain {
+                retry: stage.retry,
+                error: error.to_string(),
+                wait_ms: error.wait_ms(),
+                run: Box::new(run),
+            }),
         })
     }
 
@@ -166,21 +180,18 @@ impl Worker {
             return Ok(Tried::Ended(end));
         }
         let stage = run.first_stage();
-        let scanned = scan_chunk(objects.clone(), &run, scan, &self.work_bucket, message.chunk);
-        let scanned = in_time(&*self.ports.clock, function_ends_at, stage, scanned).await;
         let retry = stage.retry;
-        let scanned = match scanned {
+        let scanned = scan_chunk(objects.clone(), &run, scan, &self.work_bucket, message.chunk);
+        let scanned = match in_time(&*self.ports.clock, function_ends_at, stage, scanned).await {
             Ok(scanned) => scanned,
-            Err(out_of_time) => {
-                return Ok(Tried::InVain { error: out_of_time.to_string(), retry, run: Box::new(run) });
-            }
+            Err(out_of_time) => return Ok(Tried::in_vain(retry, &out_of_time, run)),
         };
         Ok(match scanned {
             Ok(attempted) => Tried::of(attempted, run),
             Err(PlanError::SourceChanged(found)) => {
                 Tried::Ended(ChunkEnd::SourceChanged { found: found.to_string() })
             }
-            Err(error) => Tried::InVain { error: error.to_string(), retry, run: Box::new(run) },
+            Err(error) => Tried::in_vain(retry, &error, run),
         })
     }
 

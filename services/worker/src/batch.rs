@@ -56,17 +56,15 @@ impl Worker {
             }
             let message = batch.chunk(chunk);
             match self.try_once(&message, time.ends_at).await? {
-                Tried::Nothing => return Ok(()),
+                Tried::Nothing | Tried::NotYet(_) => return Ok(()),
                 // A Map has no window, and no stage reads it index by index: nothing is released.
                 Tried::Made { sums, .. } => self.complete(message, ChunkEnd::Done(sums), Vec::new()).await?,
                 Tried::Ended(end) => self.complete(message, end, Vec::new()).await?,
                 // It was begun late, so that this says nothing of it: it has a function's whole time by the queue.
-                Tried::InVain { .. } if !is_first && time.is_up(clock.now()) => {
+                Tried::InVain(_) if !is_first && time.is_up(clock.now()) => {
                     return self.hand_on(&batch, chunk).await;
                 }
-                Tried::InVain { run, retry, error } => {
-                    self.retry_or_fail(&run, message, retry, &error).await?;
-                }
+                Tried::InVain(vain) => self.retry_or_fail(message, vain).await?,
             }
             time.longest_ms = time.longest_ms.max(clock.now().ms_since(begun_at));
         }

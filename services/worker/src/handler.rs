@@ -1,22 +1,24 @@
 //! From a message of the queue `chunks` to a completion.
 
-use std::{fmt::Display, sync::Arc};
+use std::sync::Arc;
 
 use fanfold_domain::{
     Run, Timestamp, manifest,
     message::{self, ChunkEnd, ChunkMessage, Completion, Failure, InvalidMessage, Released, encode},
-    pipeline::Retry,
 };
 use fanfold_engine::{chunk::end_or_failure, processor::Inherited};
 use fanfold_lifecycle::{LifecycleError, RunCache};
 use fanfold_ports::{
     Functions, PortError, Ports, Queue, Web,
     objects::{ReadError, UploadError},
-    queues::Outgoing,
+    queues::{MAX_DELAY_S, Outgoing},
 };
 use thiserror::Error;
 
-use crate::{attempt::Tried, retry::delay_s};
+use crate::{
+    attempt::{Tried, Vain},
+    retry::delay_ms,
+};
 
 /// How long a completion waits of a part that another attempt created, in seconds: were it counted before that one's own,
 /// what that one released would be released once more.
@@ -103,31 +105,39 @@ impl Worker {
             // Whoever created the part tells of it as well, unless it died, and says what it sent.
             Tried::Ended(end @ ChunkEnd::Done(_)) => self.complete_after(message, end, FOUND_DELAY_S).await,
             Tried::Ended(end) => self.complete(message, end, Vec::new()).await,
-            Tried::InVain { run, retry, error } => self.retry_or_fail(&run, message, retry, &error).await,
+            Tried::NotYet(at) => self.send_again(message, at).await,
+            Tried::InVain(vain) => self.retry_or_fail(message, vain).await,
         }
     }
 
     pub(crate) async fn retry_or_fail(
         &self,
-        run: &Run,
         message: ChunkMessage,
-        retry: Retry,
-        error: &dyn Display,
+        Vain { run, retry, error, wait_ms }: Vain,
     ) -> Result<(), WorkerError> {
         let failed_tries = message.failed_tries + 1;
-        tracing::warn!(run_id = %run.id, chunk = message.chunk.0, failed_tries, error = %error, "attempt failed");
-        match delay_s(retry, failed_tries, self.ports.clock.random()) {
-            Some(delay_s) => {
-                let again = ChunkMessage { failed_tries, ..message };
-                let again = Outgoing { body: encode(&again), delay_s };
-                Ok(self.ports.queues.send(Queue::Chunks, vec![again]).await?)
+        tracing::warn!(run_id = %run.id, chunk = message.chunk.0, failed_tries, error, wait_ms, "attempt failed");
+        match delay_ms(retry, failed_tries, self.ports.clock.random()) {
+            Some(delay_ms) => {
+                let at = self.ports.clock.now().plus_ms(wait_ms.saturating_add(delay_ms));
+                self.send_again(ChunkMessage { failed_tries, ..message }, at).await
             }
             None => {
                 let failure = Failure::of_chunk(format!("{error} (after {failed_tries} tries)"));
-                let end = self.end_or_failure(run, &message, failure).await?;
+                let end = self.end_or_failure(&run, &message, failure).await?;
                 self.complete(message, end, Vec::new()).await
             }
         }
+    }
+
+    /// Sends a chunk again, to be tried at this time or, if that is further away than a message can be delayed, to be
+    /// sent again on its way there.
+    async fn send_again(&self, message: ChunkMessage, at: Timestamp) -> Result<(), WorkerError> {
+        let delay_s = u32::try_from(at.ms_since(self.ports.clock.now()).div_ceil(1_000)).unwrap_or(u32::MAX);
+        let not_before = (delay_s > MAX_DELAY_S).then_some(at);
+        let body = encode(&ChunkMessage { not_before, ..message });
+        let again = Outgoing { body, delay_s: delay_s.min(MAX_DELAY_S) };
+        Ok(self.ports.queues.send(Queue::Chunks, vec![again]).await?)
     }
 
     /// How a chunk ended of which no further try is made: done if there is a part, for the last try or another may have

@@ -11,7 +11,10 @@ use fanfold_domain::{
 };
 use tokio::time::timeout;
 
-use crate::{Worker, WorkerError, attempt::Tried};
+use crate::{
+    Worker, WorkerError,
+    attempt::{Tried, Vain},
+};
 
 /// How long a chunk that is under way may go on once the pod is to stop; the Job's pods have ten seconds more.
 pub const STOPPING: Duration = Duration::from_secs(20);
@@ -99,13 +102,14 @@ impl Worker {
             generation: *generation,
             chunk,
             failed_tries: *failed_tries,
+            not_before: None,
         };
         let end = match self.try_once(&message, None).await? {
-            Tried::Nothing => return Ok(PodEnd::Told),
+            Tried::Nothing | Tried::NotYet(_) => return Ok(PodEnd::Told),
             // What it releases the tracker sends: a pod sends completions and nothing else.
             Tried::Made { sums, .. } => ChunkEnd::Done(sums),
             Tried::Ended(end) => end,
-            Tried::InVain { run, retry, error } => {
+            Tried::InVain(Vain { run, retry, error, .. }) => {
                 let failed_tries = failed_tries + 1;
                 tracing::warn!(run_id = %run.id, chunk = chunk.0, failed_tries, error, "attempt failed");
                 if failed_tries < retry.attempts {

@@ -70,6 +70,7 @@ fn message_of(run: &Run, stage: &str, chunk: u32, failed_tries: u32) -> String {
         generation: Generation(0),
         chunk: ChunkIndex(chunk),
         failed_tries,
+        not_before: None,
     })
 }
 
@@ -293,6 +294,33 @@ async fn a_third_party_that_is_away_is_asked_again_later_and_fails_what_follows_
     );
     assert_eq!(second.reason, "chunk 0, which it follows in a sequential stage, has no part: it failed");
     assert_eq!(web.requests().len(), 2);
+}
+
+/// What it says of the next attempt, for which this one has no time left: an hour is four times what a message can be
+/// delayed.
+#[tokio::test(start_paused = true)]
+async fn a_third_party_that_wants_to_be_left_alone_is_for_as_long_as_it_says() {
+    for (wait_s, times_sent) in [(600, 1), (3_600, 5)] {
+        let (world, mut run) = world(Faults::none(), "a\n", &[2]).await;
+        let busy = move |request: &Request, number| {
+            let (status, retry_after) =
+                if number == 0 { (503, Some(wait_s.to_string())) } else { (200, None) };
+            Reply::Answer { status, body: request.body.clone(), retry_after, after_ms: 0 }
+        };
+        let (worker, web) = asking(&world, &mut run, "", busy).await;
+        worker.handle(&message(&run, 0, 0), None).await.unwrap();
+        let (asked_at, mut times) = (world.clock.now(), 0);
+        while let Some(again) = world.queues.drain(Queue::Chunks).pop() {
+            assert_eq!(web.requests().len(), 1, "it is left alone");
+            world.clock.sleep_ms(u64::from(again.delay_s) * 1_000).await;
+            worker.handle(&again.body, None).await.unwrap();
+            times += 1;
+        }
+        // With the backoff of eight seconds, spread over its upper half.
+        let waited_s = world.clock.now().ms_since(asked_at) / 1_000;
+        assert!((wait_s + 4..=wait_s + 9).contains(&waited_s), "{waited_s} of {wait_s}");
+        assert_eq!((times, web.requests().len(), ends(&world).len()), (times_sent, 2, 1));
+    }
 }
 
 /// Makes it a run that is being planned by a function, which returns so and takes so long.

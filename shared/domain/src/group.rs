@@ -4,7 +4,10 @@
 //! here once; the DynamoDB adapter writes the same rules as conditional updates and the memory ledger calls
 //! them as they are, and one contract suite holds both to the same behaviour.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -181,8 +184,8 @@ pub enum Note {
     Handed,
     /// The chunk one window further on was sent by its worker.
     SentNext,
-    /// All chunks that read its part index by index were sent by its worker.
-    SentReaders,
+    /// The chunk of the stage at this place that reads its part index by index was sent by its worker.
+    SentReader(usize),
 }
 
 /// A group's counters: which chunks ended, and which of those had their consequences carried out.
@@ -196,8 +199,8 @@ pub struct GroupCount {
     pub handed: BTreeSet<ChunkIndex>,
     /// Chunks whose workers sent the one a window further on.
     pub sent_next: BTreeSet<ChunkIndex>,
-    /// Chunks whose workers sent all that read their parts index by index.
-    pub sent_readers: BTreeSet<ChunkIndex>,
+    /// By the place of a stage that reads this one index by index: chunks whose workers sent the one that reads them.
+    pub sent_readers: BTreeMap<usize, BTreeSet<ChunkIndex>>,
     /// Sums over `done` and `failed`.
     pub sums: Sums,
 }
@@ -229,7 +232,7 @@ impl GroupCount {
             match note {
                 Note::Handed => &mut self.handed,
                 Note::SentNext => &mut self.sent_next,
-                Note::SentReaders => &mut self.sent_readers,
+                Note::SentReader(place) => self.sent_readers.entry(*place).or_default(),
             }
             .insert(*chunk);
         }

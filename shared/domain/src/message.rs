@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::{
     ChunkIndex, ChunkSet, ETag, Generation, GroupIndex, LaunchIndex, ObjectName, Run, RunId, Sequencer, Sums,
-    TickTime,
+    TickTime, Timestamp,
     launch::{Launching, StageName},
 };
 
@@ -69,6 +69,9 @@ pub struct ChunkMessage {
     pub chunk: ChunkIndex,
     /// How many tries failed before: 0 at first.
     pub failed_tries: u32,
+    /// When the next try may be made at the earliest, where that is further away than a message can be delayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
 }
 
 impl ChunkMessage {
@@ -80,6 +83,7 @@ impl ChunkMessage {
             generation: run.generation,
             chunk,
             failed_tries: 0,
+            not_before: None,
         }
     }
 }

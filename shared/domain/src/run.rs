@@ -179,9 +179,9 @@ pub struct Run {
     /// uploads were aborted, and it may begin none.
     #[serde(default)]
     pub is_fenced: bool,
-    /// How far what a Map left undone goes on by the queue of chunks, once it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settling: Option<Settling>,
+    /// How far what Maps left undone goes on by the queue of chunks, of each stage of which it does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settling: Vec<Settling>,
     /// Final sums, from `completing` on.
     pub sums: Option<Sums>,
     /// Why it ended as it did, where it did not succeed.
@@ -192,6 +192,10 @@ pub struct Run {
     /// Stages whose end was noted, in order: each is announced once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finished_stages: Vec<String>,
+    /// Stages behind the first that wait for all of another and were begun: whoever is asked to begin one again does
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub begun_stages: Vec<String>,
     /// Milestones that it passed and that are not known to be announced, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unannounced: Vec<Announcement>,
@@ -275,11 +279,12 @@ impl Run {
             uploads: Vec::new(),
             list_uploads: Vec::new(),
             is_fenced: false,
-            settling: None,
+            settling: Vec::new(),
             sums: None,
             reason: None,
             scheduled_at: None,
             finished_stages: Vec::new(),
+            begun_stages: Vec::new(),
             unannounced: Vec::new(),
             cleaning: Cleaning::NotBegun,
             created_at: now,
@@ -317,6 +322,11 @@ impl Run {
         self.finished_stages.push(stage.to_owned());
         self.unannounced.push(Announcement::of_stage(self, stage, now));
         true
+    }
+
+    /// Whether a stage that waits for all of another was begun.
+    pub fn has_begun(&self, stage: &str) -> bool {
+        self.begun_stages.iter().any(|begun| begun == stage)
     }
 
     /// Whether its pipeline wants its work objects removed, and they were not yet.

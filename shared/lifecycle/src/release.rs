@@ -45,7 +45,7 @@ pub fn releases(run: &Run, stage: &str, chunk: ChunkIndex) -> Vec<Release> {
     let mut releases = Vec::new();
     let place = run.pipeline.stage_index(stage);
     // An internal stage is done under the first one's settings.
-    let window = place.map_or_else(|| run.first_stage().scan_window(), |place| window(run, place));
+    let window = place.map_or_else(|| run.pipeline.scan_window(), |place| window(run, place));
     let chunks = run.grouping_of(stage).map_or(0, |grouping| grouping.chunks);
     if let Some(next) = chunk.0.checked_add(window).filter(|next| *next < chunks).map(ChunkIndex) {
         let upstream = place.and_then(|place| run.pipeline.stages[place].upstream);

@@ -122,7 +122,8 @@ pub async fn sendable(
         let is_ready = match upstream.by {
             Depends::NToN => {
                 let count = inputs.of(chunk).await?;
-                count.done.contains(&chunk) && !count.sent_readers.contains(&chunk)
+                let is_sent = count.sent_readers.get(&stage).is_some_and(|sent| sent.contains(&chunk));
+                count.done.contains(&chunk) && !is_sent
             }
             // All has ended; what failed may not have been passed on yet.
             Depends::All => !has_failures || inputs.first_failed(upstream, chunk).await?.is_none(),

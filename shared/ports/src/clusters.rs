@@ -11,6 +11,8 @@ pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "fanfold")
 
 /// The label of a Job's run: its id.
 pub const RUN: &str = "fanfold.dev/run";
+/// The label with the name of its stage.
+pub const STAGE: &str = "fanfold.dev/stage";
 /// The label of a Job's launch: its index.
 pub const LAUNCH: &str = "fanfold.dev/launch";
 /// The label of the launch's generation.

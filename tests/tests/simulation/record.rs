@@ -13,7 +13,7 @@ use fanfold_domain::{
 };
 use fanfold_ports::{
     Queue,
-    clusters::{KubeJob, LAUNCH, LAUNCH_GENERATION, RUN},
+    clusters::{KubeJob, LAUNCH, LAUNCH_GENERATION, RUN, STAGE},
     ledger::StageId,
     objects::{Metadata, Upload},
     queues::Outgoing,
@@ -24,9 +24,6 @@ use crate::{
     stages::{has_window, stage_at},
     third_party::{Asked, Errand},
 };
-
-/// The label of a Job that names its stage.
-const STAGE: &str = "fanfold.dev/stage";
 
 /// An output or a list of bad records that appeared under its name.
 #[derive(Debug, Clone)]
@@ -511,7 +508,7 @@ impl Record {
 
 /// How many chunks may be outstanding at once of the stage at this place, or of an internal one.
 fn window(run: &Run, place: Option<usize>) -> u32 {
-    place.map_or_else(|| run.first_stage().scan_window(), |place| run.pipeline.stages[place].max_concurrency)
+    place.map_or_else(|| run.pipeline.scan_window(), |place| run.pipeline.stages[place].max_concurrency)
 }
 
 /// Why a launch was launched anew, in a few words.

@@ -151,7 +151,7 @@ async fn a_run_that_a_person_cancels_is_told_of_and_publishes_nothing() {
     let listener = Listener::on(name).await;
     let document = format!(
         "pipeline: {name}\nsource: {{ prefix: {name}/, format: lines }}\nsplit: {{ records: 1 }}\n\
-         stages: [{{ name: slow, command: [/bin/sh, -c, 'sleep 4; cat'], max_concurrency: 2 }}]\n\
+         stages: [{{ name: slow, command: [/bin/sh, -c, 'sleep 6; cat'], max_concurrency: 2 }}]\n\
          notify: {{ on: [cancelled] }}\n"
     );
     stack.apply(&Pipeline::parse(&document).expect("the document is right")).await;
@@ -165,12 +165,17 @@ async fn a_run_that_a_person_cancels_is_told_of_and_publishes_nothing() {
     let told = stack.until("the event", async || listener.hear().await.pop()).await;
     assert_eq!((&told["detail-type"], &told["detail"]["run"]), (&json!("Run Cancelled"), &json!(run.id)));
     assert_eq!(told["detail"]["reason"], "wrong file");
-    stack.pause(6_000).await;
+    let parts = async || {
+        let work = stack.work_of(&run).await;
+        [0, 1, 2].map(|chunk| work.contains(&run.keys("slow").part(ChunkIndex(chunk))))
+    };
+    let ended = async || (parts().await[..2] == [true; 2]).then_some(());
+    stack.until("what was under way", ended).await;
+    // Longer than the last would take.
+    stack.pause(9_000).await;
+    assert_eq!(parts().await, [true, true, false]);
     let now = stack.run(&run).await;
     assert_eq!((now.state, now.unannounced), (RunState::Cancelled, vec![]));
-    let keys = run.keys("slow");
-    let work = stack.work_of(&run).await;
-    assert!(!work.contains(&keys.part(ChunkIndex(2))), "{work:?}");
     assert_eq!((stack.read(&run.output).await, stack.read(&run.errors).await), (None, None));
     // Nor is there anything to cancel in a run that ended otherwise.
     let run = stack.run_of("hello.csv", b"").await;

@@ -2,15 +2,19 @@
 //!
 //! Key: `pk` = `group#{run}#{stage}#{generation}#{group}`, `sk` = `count`; a partition of its own, so that
 //! groups do not wait for one another.
-//! Value: the sets of numbers `done`, `failed`, `handed`, `sent_next` and `sent_readers` (chunk indexes; absent
-//! while empty), and the sums as numbers, `records`, `bad_records`, `bytes_in`, `bytes_out`, `failed_chunks`.
+//! Value: the sets of numbers `done`, `failed`, `handed`, `sent_next` and, for the reader at place N, `sent_reader_N`
+//! (chunk indexes; absent while empty), and the sums as numbers, `records`, `bad_records`, `bytes_in`, `bytes_out`, `failed_chunks`.
 //! Lifetime: `expires_at`, 60 days after the last write.
 //!
 //! All of a call's marks are one update on the condition that none of them is there, so that sets and sums
 //! never part. A repetition inside the SDK answers `Before` with a state that has the marks, as any second
 //! completion does: what was marked and not handed is then done again.
 
-use fanfold_domain::{ChunkIndex, GroupCount, GroupIndex, Mark, Note, Sums, group::MAX_MARKS};
+use std::collections::BTreeMap;
+
+use fanfold_domain::{
+    ChunkIndex, GroupCount, GroupIndex, Mark, Note, Sums, group::MAX_MARKS, pipeline::MAX_STAGES,
+};
 use fanfold_ports::ledger::{Marked, StageId};
 use fanfold_ports::{Fault, PortError};
 
@@ -31,12 +35,12 @@ impl DynamoLedger {
         let mut update = marking(marks)
             .map_err(|detail| PortError::new(Fault::Permanent, "mark", &name, detail))?
             .set("expires_at", number(lifetime::of_counters()));
-        for (note, attribute) in NOTES {
-            let chunks: Vec<ChunkIndex> =
-                notes.iter().filter(|(_, of)| of == note).map(|(chunk, _)| *chunk).collect();
-            if !chunks.is_empty() {
-                update = update.add(attribute, numbers(chunks));
-            }
+        let mut noted: BTreeMap<Note, Vec<ChunkIndex>> = BTreeMap::new();
+        for (chunk, note) in notes {
+            noted.entry(*note).or_default().push(*chunk);
+        }
+        for (note, chunks) in noted {
+            update = update.add(set_of(note), numbers(chunks));
         }
         let read = |item: &Item| read_group(item).map_err(|error| error.error("mark", &name));
         match self.update("mark", key(name.clone(), SK), update).await? {
@@ -76,9 +80,34 @@ impl DynamoLedger {
 
 const SK: &str = "count";
 
-/// The set of each note.
-const NOTES: &[(Note, &str)] =
-    &[(Note::Handed, "handed"), (Note::SentNext, "sent_next"), (Note::SentReaders, "sent_readers")];
+/// The set of a note.
+fn set_of(note: Note) -> &'static str {
+    match note {
+        Note::Handed => "handed",
+        Note::SentNext => "sent_next",
+        Note::SentReader(place) => SENT_READERS[place],
+    }
+}
+
+/// One for each place that a stage can have.
+const SENT_READERS: [&str; MAX_STAGES] = [
+    "sent_reader_0",
+    "sent_reader_1",
+    "sent_reader_2",
+    "sent_reader_3",
+    "sent_reader_4",
+    "sent_reader_5",
+    "sent_reader_6",
+    "sent_reader_7",
+    "sent_reader_8",
+    "sent_reader_9",
+    "sent_reader_10",
+    "sent_reader_11",
+    "sent_reader_12",
+    "sent_reader_13",
+    "sent_reader_14",
+    "sent_reader_15",
+];
 
 fn pk(stage: &StageId, group: GroupIndex) -> String {
     format!("group#{}#{}#{}#{group}", stage.run, stage.stage, stage.generation)
@@ -115,12 +144,16 @@ pub(super) fn adding(update: Update, added: Sums) -> Update {
 }
 
 fn read_group(item: &Item) -> Result<GroupCount, Malformed> {
+    let mut sent_readers = BTreeMap::new();
+    for (place, name) in SENT_READERS.into_iter().enumerate().filter(|(_, name)| item.contains_key(*name)) {
+        sent_readers.insert(place, read_numbers(item, name, ChunkIndex)?);
+    }
     Ok(GroupCount {
         done: read_numbers(item, "done", ChunkIndex)?,
         failed: read_numbers(item, "failed", ChunkIndex)?,
         handed: read_numbers(item, "handed", ChunkIndex)?,
         sent_next: read_numbers(item, "sent_next", ChunkIndex)?,
-        sent_readers: read_numbers(item, "sent_readers", ChunkIndex)?,
+        sent_readers,
         sums: read_sums(item)?,
     })
 }

@@ -54,6 +54,7 @@ impl BatchMessage {
             generation: self.generation,
             chunk,
             failed_tries: 0,
+            not_before: None,
         }
     }
 }

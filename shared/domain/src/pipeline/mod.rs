@@ -73,7 +73,7 @@ pub use schedule::{Cron, Rate, RateUnit, Schedule, Times, UTC};
 pub use select::select;
 pub use source::{Encoding, Format, Source};
 pub use split::{FanOut, Split};
-pub use stage::{Retry, Stage};
+pub use stage::{MAX_STAGES, Retry, Stage};
 pub use template::{KeyTemplate, KeyTooLong, MAX_KEY_BYTES, MAX_LITERAL_BYTES, NotATemplate};
 pub use upstream::{Depends, Upstream};
 
@@ -174,6 +174,11 @@ impl Pipeline {
     /// The key of the bad records of a run of this source.
     pub fn errors_key(&self, key: &str, run: &RunId) -> Result<String, KeyTooLong> {
         self.merge.errors_key.fill(key, &run.to_string())
+    }
+
+    /// How many chunks of a scan of its source may be outstanding at once.
+    pub fn scan_window(&self) -> u32 {
+        stage::scan_window(&self.stages)
     }
 
     /// The place of a stage in the list, by its name.

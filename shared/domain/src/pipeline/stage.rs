@@ -51,7 +51,7 @@ const ATTEMPTS: RangeInclusive<u32> = 1..=10;
 const BACKOFF_MS: RangeInclusive<u64> = 0..=15 * MINUTE;
 
 /// The most stages of a pipeline.
-const MAX_STAGES: usize = 16;
+pub const MAX_STAGES: usize = 16;
 
 /// One processing step of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,16 +198,6 @@ impl Stage {
         Some((stage, window.is_none()))
     }
 
-    /// How many chunks of a scan of its source may be outstanding at once: a stage that is held back by its order or a
-    /// rate holds back no scan.
-    pub fn scan_window(&self) -> u32 {
-        if self.order == Order::Sequential || self.rate.is_some() {
-            DEFAULT_WINDOW
-        } else {
-            self.max_concurrency
-        }
-    }
-
     /// `all` are the stages of the pipeline.
     pub(super) fn to_document(&self, all: &[Self]) -> Json {
         let mut stage = Map::new();
@@ -232,13 +222,29 @@ impl Stage {
 /// What the stage at `place` has of the default window: stages that may be at work at once share the workers, and so
 /// queue behind each other only where their documents ask for more. Pods are no such workers.
 fn default_share(stages: &[Stage], place: usize) -> u32 {
-    if stages[place].run_on != RunOn::Lambda {
+    let at_once = at_once_with(stages, place).count();
+    DEFAULT_WINDOW / u32::try_from(at_once).expect("at most 16 stages")
+}
+
+/// How many chunks of a scan of the source may be outstanding at once: while it goes on no stage is at work, so that it
+/// has the windows of all that later are so with the first. An order or a rate holds back no scan.
+pub(super) fn scan_window(stages: &[Stage]) -> u32 {
+    let first = &stages[0];
+    if first.order == Order::Sequential || first.rate.is_some() {
         return DEFAULT_WINDOW;
     }
-    let at_once = (0..stages.len())
-        .filter(|other| stages[*other].run_on == RunOn::Lambda)
-        .filter(|other| !waits_for(stages, place, *other) && !waits_for(stages, *other, place));
-    DEFAULT_WINDOW / u32::try_from(at_once.count()).expect("at most 16 stages")
+    at_once_with(stages, 0).map(|stage| stage.max_concurrency).fold(0, u32::saturating_add)
+}
+
+/// The stages whose chunks may be at work while those of the one at `place` are, that one among them, by the same
+/// workers.
+fn at_once_with(stages: &[Stage], place: usize) -> impl Iterator<Item = &Stage> {
+    let shares = move |(other, stage): &(usize, &Stage)| {
+        let are_functions = stage.run_on == RunOn::Lambda && stages[place].run_on == RunOn::Lambda;
+        let is_apart = waits_for(stages, place, *other) || waits_for(stages, *other, place);
+        *other == place || are_functions && !is_apart
+    };
+    stages.iter().enumerate().filter(shares).map(|(_, stage)| stage)
 }
 
 /// Whether no chunk of the stage at `place` begins before all of `other` have ended.

@@ -97,6 +97,13 @@ pub enum ChunkError {
     Port(#[from] UploadError),
 }
 
+impl ChunkError {
+    /// How long whoever was asked wants to be left alone before the next attempt, in milliseconds.
+    pub fn wait_ms(&self) -> u64 {
+        if let Self::Process(error) = self { error.wait_ms() } else { 0 }
+    }
+}
+
 impl From<PortError> for ChunkError {
     fn from(error: PortError) -> Self {
         Self::Port(error.into())

@@ -76,6 +76,11 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
+    /// How long whoever was asked wants to be left alone, in milliseconds.
+    pub fn wait_ms(&self) -> u64 {
+        if let Self::Http(error) = self { error.wait_ms() } else { 0 }
+    }
+
     /// Whether another try may end differently.
     pub fn may_pass(&self) -> bool {
         match self {

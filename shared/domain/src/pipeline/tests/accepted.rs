@@ -158,6 +158,13 @@ fn stages_that_may_be_at_work_at_once_share_the_default_window() {
          {name: c, process: copy, depends: n_to_n, order: sequential",
         &[66, 500, 1],
     );
+    // A scan comes before all of them, and has what they have together.
+    let scan = |stages: &str| parsed("format: lines", stages, "").scan_window();
+    assert_eq!(scan("name: a, process: copy"), 200);
+    assert_eq!(scan("name: a, process: copy, max_concurrency: 7"), 7);
+    assert_eq!(scan("name: a, process: copy}, {name: b, process: copy, depends: n_to_n"), 200);
+    assert_eq!(scan("name: a, process: copy, max_concurrency: 7}, {name: b, process: copy"), 7);
+    assert_eq!(scan("name: a, process: copy, order: sequential"), 200);
     // Pods are not the functions' business.
     check("name: a, process: copy}, {name: b, command: [./b], run_on: eks, depends: n_to_n", &[200, 200]);
 }

@@ -51,12 +51,11 @@ impl Asker {
             };
             tries += 1;
             if tries >= self.attempts {
-                return Err(HttpError::GaveUp { offset, tries, why });
+                return Err(HttpError::GaveUp { offset, tries, why, wait_ms: asked_ms });
             }
             let left_ms = self.ends_at.ms_since(self.clock.now());
             if asked_ms >= left_ms {
-                let (wait_s, left_s) = (asked_ms / 1_000, left_ms / 1_000);
-                return Err(HttpError::ToWait { offset, why, wait_s, left_s });
+                return Err(HttpError::ToWait { offset, why, wait_ms: asked_ms, left_s: left_ms / 1_000 });
             }
             self.clock.sleep_ms(asked_ms + self.backoff_ms(tries)).await;
         }

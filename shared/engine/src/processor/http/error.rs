@@ -15,19 +15,22 @@ pub enum HttpError {
         tries: u32,
         /// What came of the last try.
         why: String,
+        /// What `Retry-After` said of it, in milliseconds; 0 if nothing.
+        wait_ms: u64,
     },
     /// The destination asks for more patience than the attempt has time.
     #[error(
         "the request of the record at byte {offset} {why}, and is to be made again in {wait_s} s, when the stage's timeout has \
-         {left_s} s left"
+         {left_s} s left",
+        wait_s = .wait_ms / 1_000
     )]
     ToWait {
         /// Where the record, or the first of the batch, starts.
         offset: u64,
         /// What came of it.
         why: String,
-        /// What `Retry-After` says, in seconds.
-        wait_s: u64,
+        /// What `Retry-After` says, in milliseconds.
+        wait_ms: u64,
         /// What is left, in seconds.
         left_s: u64,
     },
@@ -65,6 +68,14 @@ pub enum HttpError {
 }
 
 impl HttpError {
+    /// How long the destination asks to be left alone, in milliseconds.
+    pub fn wait_ms(&self) -> u64 {
+        match self {
+            Self::GaveUp { wait_ms, .. } | Self::ToWait { wait_ms, .. } => *wait_ms,
+            _ => 0,
+        }
+    }
+
     /// Whether another try may end differently.
     pub fn may_pass(&self) -> bool {
         match self {

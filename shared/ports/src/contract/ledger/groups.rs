@@ -144,11 +144,12 @@ pub async fn notes_are_made_with_marks_or_not_at_all(t: &LedgerUnderTest) {
     };
     assert_eq!(first.handed, chunks([1]).into_iter().collect());
     assert_eq!(first.sent_next, chunks([0]).into_iter().collect());
-    let refused = mark(done([1, 2]), &[(0, Note::Handed), (2, Note::SentReaders)]).await;
+    let refused = mark(done([1, 2]), &[(0, Note::Handed), (2, Note::SentReader(1))]).await;
     assert_eq!(refused, Marked::Before(first));
-    let notes = [(0, Note::Handed), (1, Note::Handed), (2, Note::SentReaders)];
+    let notes = [(0, Note::Handed), (1, Note::Handed), (2, Note::SentReader(1)), (1, Note::SentReader(12))];
     let Marked::Now(second) = mark(done([2]), &notes).await else { panic!("it was not marked before") };
     assert_eq!(second.handed, chunks([0, 1]).into_iter().collect());
-    assert_eq!(second.sent_readers, chunks([2]).into_iter().collect());
+    let sent = |chunk| chunks([chunk]).into_iter().collect();
+    assert_eq!(second.sent_readers, [(1, sent(2)), (12, sent(1))].into());
     assert_eq!(t.group(&stage).await, second);
 }

@@ -105,6 +105,25 @@ def images(target: Path, work: Path) -> list[Taken]:
         taken, _ = measured(f"{done} {batch}", lambda: example.run(f"images-{done}-{batch}"))
         print(f"| {batch} | {done} | {taken.seconds:.1f} | {taken.cpu_s:.1f} | {taken.requests} |", flush=True)
         found.append(taken)
+    return found + orchestration()
+
+
+def orchestration() -> list[Taken]:
+    """The same numbers of children of a function that does nothing at all."""
+    steps.client("native_map.py", "deploy-nothing", str(AT_ONCE))
+    found = []
+    for batch in BATCHES:
+        children = bench_images.COUNT // batch
+
+        def run() -> tuple[dict, float]:
+            said = json.loads(steps.client("native_map.py", "run-nothing", str(children)))
+            return said, said["seconds"]
+
+        # The first one starts the functions.
+        for _ in range(2):
+            taken, _ = measured(f"an empty function, {children} children", run)
+        print(f"| {batch} | an empty function | {taken.seconds:.1f} | {taken.cpu_s:.1f} | {taken.requests} |", flush=True)
+        found.append(taken)
     return found
 
 

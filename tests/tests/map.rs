@@ -155,7 +155,21 @@ fn it_reads_of_its_input_what_the_splitter_gives_and_of_an_item_what_that_has() 
     }
     let mut read = BTreeSet::new();
     paths(&definition, &mut read);
-    assert!(read.is_subset(&given) && read.len() > 6, "{read:?} of {given:?}");
+    read.insert("v".to_owned());
+    assert_eq!(read, given, "nothing is given for nothing, but the version");
+}
+
+/// Each Map of them, or it would have no limit.
+#[test]
+fn every_map_has_the_limits_that_the_splitter_gives() {
+    for (children, map) in maps() {
+        for (limit, path) in [
+            ("MaxConcurrencyPath", "$.max_concurrency"),
+            ("ToleratedFailurePercentagePath", "$.tolerated_failure_percentage"),
+        ] {
+            assert_eq!(map[limit], path, "{limit} of {children}");
+        }
+    }
 }
 
 /// As Step Functions demands over all of a state machine.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use fanfold_domain::message::tick_of;
 use fanfold_runtime::config::{Function, JOB_COMPLETION_INDEX, READS, RUST_LOG, reads};
 use serde_json::Value;
 
@@ -53,6 +54,18 @@ fn every_function_is_given_what_it_reads_and_nothing_else() {
         wanted.insert(RUST_LOG.to_owned());
         assert_eq!(given, wanted, "{function}");
     }
+}
+
+#[test]
+fn the_stacks_own_schedule_ticks_as_those_of_documents_do() {
+    // Where the scheduler writes the time of each.
+    let tick = tick_of("${Pipeline}", "<aws.scheduler.scheduled-time>");
+    let said: Value = serde_json::from_str(&tick).expect("a tick is JSON");
+    let text = template();
+    let input =
+        text.lines().find_map(|line| line.trim().strip_prefix("Input: !Sub '")).expect("there is one");
+    let input: Value = serde_json::from_str(input.trim_end_matches('\'')).expect("it is JSON");
+    assert_eq!(input, said);
 }
 
 /// The launcher may not know the runtime, so that it names a pod's variables itself.

@@ -18,6 +18,9 @@ IDS_AN_INDEX = 40
 WIDTH = 60
 # Of fewer indexes all of a stage may begin before the first of them is done.
 TELLING = 100
+# What an index may cost in each stage.
+MOST_MESSAGES = 3
+MOST_WRITES = 0.2
 
 
 def show(example: Example, count: int | None) -> None:
@@ -33,8 +36,17 @@ def show(example: Example, count: int | None) -> None:
     check(stages)
     chunks = indexes * len(STAGES)
     print(f"   {chunks} chunks of {len(STAGES)} stages in {seconds:.1f} s")
+    check_counts(asked.messages / chunks, asked.writes / chunks, indexes)
     print(f"   an index and stage: {asked.messages / chunks:.2f} messages, {asked.writes / chunks:.3f} table writes, "
           f"{asked.requests.total() / chunks:.2f} requests by the functions")
+
+
+def check_counts(messages: float, writes: float, indexes: int) -> None:
+    """A run of few indexes has few in each batch of completions."""
+    if messages > MOST_MESSAGES:
+        fail(f"{messages:.2f} messages an index and stage, and {MOST_MESSAGES} are enough")
+    if writes > MOST_WRITES and indexes >= INDEXES:
+        fail(f"{writes:.3f} table writes an index and stage, and {MOST_WRITES} are enough")
 
 
 def of_as_many(example: Example, indexes: int) -> Path:

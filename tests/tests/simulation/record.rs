@@ -440,13 +440,13 @@ impl Record {
         if is_tombstone(metadata) {
             self.count("tombstones");
         }
-        let before = self.work.insert(key.to_owned(), (bytes, metadata.clone()));
-        if let Some(part) = before.clone().filter(|(_, part)| is_tombstone(metadata) && !is_tombstone(part))
-            && (self.expired.contains(key) || self.removed.contains(key))
-        {
-            // What was counted, if anything was, is the part that was lost.
-            self.work.insert(key.to_owned(), part);
-        } else if before.is_some() && is_shared && !self.expired.remove(key) && !self.removed.remove(key) {
+        let Some(before) = self.work.insert(key.to_owned(), (bytes, metadata.clone())) else { return };
+        let is_of_failure = is_tombstone(metadata) && !is_tombstone(&before.1);
+        let (was_removed, has_expired) = (self.removed.contains(key), self.expired.contains(key));
+        if was_removed || has_expired && is_of_failure {
+            // What was counted, if anything was, is what was lost: after its end a run counts nothing.
+            self.work.insert(key.to_owned(), before);
+        } else if is_shared && !self.expired.remove(key) {
             self.accuse(format!("{key} was overwritten"));
         }
     }

@@ -45,3 +45,24 @@ impl Budget {
         self.left.clone().acquire_many_owned(permits).await.expect("nobody closes it")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_is_lent_than_there_is_and_what_comes_back_is_lent_again() {
+        let Memory { files, pixels } = Memory::new(16 << 20);
+        assert_eq!((files.bytes, pixels.bytes), (4 << 20, 12 << 20));
+        let first = pixels.take(7 << 20).await;
+        let second = pixels.take(5 << 20).await;
+        assert!(pixels.take(1).now_or_never().is_none(), "all is lent");
+        drop(second);
+        assert!(pixels.take(6 << 20).now_or_never().is_none());
+        assert!(pixels.take(5 << 20).now_or_never().is_some());
+        drop(first);
+        assert!(pixels.take(12 << 20).now_or_never().is_some(), "one image may have all of it");
+    }
+}

@@ -28,7 +28,7 @@ FAN_OUTS = {"fanfold, SQS": "sqs", "fanfold, Distributed Map": "distributed-map"
 # Results of its own each time: one that is there is not made again.
 PROCESSES = {
     "resized": 'resize, with: {{ size: 800x600, quality: 82, key: "resized/{batch}/{{key}}" }}',
-    "nothing": "copy",
+    "copied": "copy",
 }
 BATCHES = (100, 10)
 

@@ -19,19 +19,12 @@ impl Sweeper {
         }
         for (place, stage) in run.pipeline.stages.iter().enumerate() {
             let Some(grouping) = run.grouping_at(place) else { continue };
-            if self.has_begun(run, place).await? {
+            // One that is still to be begun has no Map yet.
+            if stage.upstream.is_none() || run.has_begun(&stage.name) {
                 self.settle_map(run, &stage.name, grouping).await?;
             }
         }
         Ok(())
-    }
-
-    /// Whether all that a stage waits for has ended, so that its Map was or is to be started.
-    async fn has_begun(&self, run: &Run, place: usize) -> Result<bool, SweeperError> {
-        let Some(upstream) = run.pipeline.stages[place].upstream else { return Ok(true) };
-        let before = StageId::of(run, &run.pipeline.stages[upstream.stage].name);
-        let root = self.ports.ledger.root(&before).await?;
-        Ok(run.grouping_at(upstream.stage).is_some_and(|grouping| root.is_full(grouping)))
     }
 
     async fn settle_map(&self, run: &Run, stage: &str, grouping: Grouping) -> Result<(), SweeperError> {

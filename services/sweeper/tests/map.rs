@@ -92,6 +92,31 @@ async fn a_map_that_never_was_is_one_that_has_ended() {
     assert_eq!(told(&world), [(end(&run), 0)]);
 }
 
+/// It may be started at this very moment.
+#[tokio::test(start_paused = true)]
+async fn a_map_of_a_stage_that_is_not_begun_has_not_ended() {
+    let (world, sweeper, mut run) = world("distributed-map").await;
+    let text = "{pipeline: p, source: {format: lines}, fan_out: distributed-map, \
+                stages: [{name: r, process: copy}, {name: s, process: copy}]}";
+    run.pipeline = Pipeline::parse(text).unwrap();
+    world.ledger.mark_folded(&StageId::first_of(&run), GroupIndex(0), Sums::default()).await.unwrap();
+    mark_first(&world, &run).await;
+    for (begun, count) in [(Vec::new(), 0), (vec!["s".to_owned()], 1)] {
+        let now = world.ledger.run(&run.id, fanfold_ports::ledger::Freshness::Consistent).await.unwrap();
+        let now = Run { begun_stages: begun, pipeline: run.pipeline.clone(), ..now.unwrap() };
+        world.ledger.save_run(&now).await.unwrap();
+        world.clock.sleep_ms(6 * MINUTE).await;
+        sweeper.sweep(NEVER).await.unwrap();
+        assert_eq!(told(&world).len(), count);
+    }
+}
+
+/// The chunks of the first stage.
+async fn mark_first(world: &MemoryWorld, run: &Run) {
+    let marks = [0, 1, 2].map(|chunk| (ChunkIndex(chunk), Mark::Done(Sums::default())));
+    world.ledger.mark(&StageId::first_of(run), GroupIndex(0), &marks, &[]).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stage_all_of_which_has_ended_needs_no_map() {
     let (world, sweeper, run) = world("distributed-map").await;

@@ -113,8 +113,8 @@ impl Tracker {
             let is_due = matches!(run.state, RunState::Planning | RunState::Running);
             is_noted = is_due && settling_of(run, &stage) == before;
             let mut noted = run.clone();
-            noted.settling.retain(|other| !is_of(other, &stage));
-            noted.settling.push(settling.clone());
+            noted.settling_stages.retain(|other| !is_of(other, &stage));
+            noted.settling_stages.push(settling.clone());
             Ok(Some(noted).filter(|_| is_noted))
         })
         .await?;
@@ -194,7 +194,7 @@ impl Tracker {
 
 /// How far what the Map of a stage left undone goes on.
 fn settling_of<'a>(run: &'a Run, stage: &StageId) -> Option<&'a Settling> {
-    run.settling.iter().find(|settling| is_of(settling, stage))
+    run.settling_stages.iter().find(|settling| is_of(settling, stage))
 }
 
 fn is_of(settling: &Settling, stage: &StageId) -> bool {

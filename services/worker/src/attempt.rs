@@ -20,7 +20,10 @@ use fanfold_ports::{
 };
 use futures::TryStreamExt;
 
-use crate::{Worker, WorkerError, time::in_time};
+use crate::{
+    Worker, WorkerError,
+    time::{MARGIN_MS, in_time},
+};
 
 /// What came of one attempt.
 pub(crate) enum Tried {
@@ -98,7 +101,8 @@ impl Worker {
             }
             Err(error) => return Err(error),
         };
-        let attempt = self.attempt(&run, &stage, message.chunk, input);
+        let ends_at = function_ends_at.map(|end| Timestamp(end.0.saturating_sub(MARGIN_MS)));
+        let attempt = self.attempt(&run, &stage, message.chunk, input, ends_at);
         let attempted = match in_time(&*self.ports.clock, function_ends_at, &stage, attempt).await {
             Ok(attempted) => attempted?,
             Err(out_of_time) => return Ok(Tried::in_vain(stage.retry, &out_of_time, run)),
@@ -201,6 +205,7 @@ impl Worker {
         stage: &Stage,
         chunk: ChunkIndex,
         input: Input,
+        ends_at: Option<Timestamp>,
     ) -> Result<Result<Attempted, ChunkError>, WorkerError> {
         let name = format!("{:016x}", self.ports.clock.random());
         let unplanned = Plan::unplanned();
@@ -210,6 +215,7 @@ impl Worker {
             pacer: self.ports.pacer.clone(),
             functions: self.functions.clone(),
             clock: self.ports.clock.clone(),
+            ends_at,
         };
         let attempt = Attempt {
             counted: None,

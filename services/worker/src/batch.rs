@@ -10,7 +10,11 @@ use fanfold_domain::{
 };
 use fanfold_ports::{Queue, queues::Outgoing};
 
-use crate::{Worker, WorkerError, attempt::Tried, time::MARGIN_MS};
+use crate::{
+    Worker, WorkerError,
+    attempt::{Tried, Vain},
+    time::MARGIN_MS,
+};
 
 /// The least that is left for an attempt for it to be made, in milliseconds.
 const LEAST_MS: u64 = 5_000;
@@ -61,7 +65,7 @@ impl Worker {
                 Tried::Made { sums, .. } => self.complete(message, ChunkEnd::Done(sums), Vec::new()).await?,
                 Tried::Ended(end) => self.complete(message, end, Vec::new()).await?,
                 // It was begun late, so that this says nothing of it: it has a function's whole time by the queue.
-                Tried::InVain(_) if !is_first && time.is_up(clock.now()) => {
+                Tried::InVain(Vain { wait_ms: 0, .. }) if !is_first && time.is_up(clock.now()) => {
                     return self.hand_on(&batch, chunk).await;
                 }
                 Tried::InVain(vain) => self.retry_or_fail(message, vain).await?,

@@ -117,11 +117,11 @@ impl Worker {
     ) -> Result<(), WorkerError> {
         let failed_tries = message.failed_tries + 1;
         tracing::warn!(run_id = %run.id, chunk = message.chunk.0, failed_tries, error, wait_ms, "attempt failed");
-        match delay_ms(retry, failed_tries, self.ports.clock.random()) {
-            Some(delay_ms) => {
-                let at = self.ports.clock.now().plus_ms(wait_ms.saturating_add(delay_ms));
-                self.send_again(ChunkMessage { failed_tries, ..message }, at).await
-            }
+        let delay_ms = delay_ms(retry, failed_tries, self.ports.clock.random());
+        let at = delay_ms.map(|ms| self.ports.clock.now().plus_ms(wait_ms.saturating_add(ms)));
+        // After its deadline there is no run, and this chunk would be nobody's fault.
+        match at.filter(|at| *at < run.deadline_at) {
+            Some(at) => self.send_again(ChunkMessage { failed_tries, ..message }, at).await,
             None => {
                 let failure = Failure::of_chunk(format!("{error} (after {failed_tries} tries)"));
                 let end = self.end_or_failure(&run, &message, failure).await?;

@@ -323,6 +323,30 @@ async fn a_third_party_that_wants_to_be_left_alone_is_for_as_long_as_it_says() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_wait_ends_the_attempt_before_its_function_ends_and_the_chunk_before_its_run() {
+    let busy = |wait_s: u64| {
+        move |_: &Request, _| {
+            let retry_after = Some(wait_s.to_string());
+            Reply::Answer { status: 503, body: "busy".into(), retry_after, after_ms: 0 }
+        }
+    };
+    let (world_of_one, mut run) = world(Faults::none(), "a\n", &[2]).await;
+    let (worker, _) = asking(&world_of_one, &mut run, "", busy(120)).await;
+    let ends_at = world_of_one.clock.now().plus_ms(100_000);
+    worker.handle(&message(&run, 0, 0), Some(ends_at)).await.unwrap();
+    let again = world_of_one.queues.drain(Queue::Chunks);
+    assert!((124..=128).contains(&again[0].delay_s), "{again:?}");
+
+    let (world_of_one, mut run) = world(Faults::none(), "a\n", &[2]).await;
+    let (worker, _) = asking(&world_of_one, &mut run, "", busy(100_000)).await;
+    worker.handle(&message(&run, 0, 0), None).await.unwrap();
+    let ended = ends(&world_of_one);
+    let [ChunkEnd::Failed(failure)] = &ended[..] else { panic!("{ended:?}") };
+    assert!(failure.reason.contains("503: \"busy\""), "{}", failure.reason);
+    assert!(failure.reason.ends_with("(after 1 tries)"), "{}", failure.reason);
+}
+
 /// Makes it a run that is being planned by a function, which returns so and takes so long.
 async fn planning(
     world: &MemoryWorld,

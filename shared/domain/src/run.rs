@@ -181,7 +181,7 @@ pub struct Run {
     pub is_fenced: bool,
     /// How far what Maps left undone goes on by the queue of chunks, of each stage of which it does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub settling: Vec<Settling>,
+    pub settling_stages: Vec<Settling>,
     /// Final sums, from `completing` on.
     pub sums: Option<Sums>,
     /// Why it ended as it did, where it did not succeed.
@@ -279,7 +279,7 @@ impl Run {
             uploads: Vec::new(),
             list_uploads: Vec::new(),
             is_fenced: false,
-            settling: Vec::new(),
+            settling_stages: Vec::new(),
             sums: None,
             reason: None,
             scheduled_at: None,

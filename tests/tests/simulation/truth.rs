@@ -188,6 +188,7 @@ fn outside() -> Outside {
         pacer: Arc::new(MemoryPacer::default()),
         functions: None,
         clock: Arc::new(clock),
+        ends_at: None,
     }
 }
 

@@ -80,6 +80,7 @@ impl Work {
             pacer: Arc::new(MemoryPacer::default()),
             functions: None,
             clock: Arc::new(LocalClock),
+            ends_at: None,
         };
         Self { objects, folders, run, plan, stage, tasks, next: AtomicUsize::new(0), inherited, outside }
     }
@@ -132,7 +133,7 @@ impl Work {
                 Err(ChunkError::Permanent(failure)) => return End::Failed(failure),
                 Err(ChunkError::Process(error)) if tries < retry.attempts => {
                     say::note(&format!("chunk {chunk}, try {tries}: {error}; trying again"));
-                    LocalClock.sleep_ms(retry.backoff_ms).await;
+                    LocalClock.sleep_ms(error.wait_ms().saturating_add(retry.backoff_ms)).await;
                     tries += 1;
                 }
                 Err(error) => return End::Failed(Failure::of_chunk(error.to_string())),

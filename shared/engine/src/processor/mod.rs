@@ -12,7 +12,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use fanfold_domain::{
-    LineEnd, Run,
+    LineEnd, Run, Timestamp,
     pipeline::{Process, Stage},
 };
 use fanfold_ports::{Clock, Fault, Functions, Objects, Pacer, PortError, Tables, Web};
@@ -134,6 +134,8 @@ pub struct Outside {
     pub functions: Option<Arc<dyn Functions>>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
+    /// When the attempt ends with whoever makes it, whatever the stage's timeout; none means with that alone.
+    pub ends_at: Option<Timestamp>,
 }
 
 /// What a processor may know of the chunk that it works on.

@@ -34,6 +34,7 @@ fn world(
         pacer: Arc::new(MemoryPacer::default()),
         functions: Some(Arc::new(functions.clone())),
         clock: Arc::new(clock),
+        ends_at: None,
     });
     (world, functions)
 }

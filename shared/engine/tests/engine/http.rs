@@ -36,6 +36,7 @@ fn world(
         pacer: Arc::new(MemoryPacer::default()),
         functions: None,
         clock: Arc::new(clock),
+        ends_at: None,
     });
     (world, web)
 }
@@ -292,9 +293,8 @@ async fn patience_beyond_the_stages_timeout_is_left_to_another_attempt() {
     let (mut world, _) = world("format: lines", "", &with, "x\n", move |_, _| busy.clone());
     let (reason, may_pass) = failed(&mut world).await;
     assert!(
-        reason.ends_with(
-            "was answered 503, and is to be made again in 600 s, when the stage's timeout has 20 s left"
-        ),
+        reason
+            .ends_with("was answered 503, and is to be made again in 600 s, when the attempt has 20 s left"),
         "{reason}"
     );
     assert!(may_pass);

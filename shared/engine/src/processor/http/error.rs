@@ -20,7 +20,7 @@ pub enum HttpError {
     },
     /// The destination asks for more patience than the attempt has time.
     #[error(
-        "the request of the record at byte {offset} {why}, and is to be made again in {wait_s} s, when the stage's timeout has \
+        "the request of the record at byte {offset} {why}, and is to be made again in {wait_s} s, when the attempt has \
          {left_s} s left",
         wait_s = .wait_ms / 1_000
     )]

@@ -14,7 +14,7 @@ mod value;
 use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
-use fanfold_domain::pipeline;
+use fanfold_domain::{Timestamp, pipeline};
 use futures::{
     StreamExt,
     future::{BoxFuture, Either, FutureExt, ready, select},
@@ -92,7 +92,10 @@ impl Http {
             attempts: http.attempts,
             backoff_ms: http.backoff_ms,
             output: http.output,
-            ends_at: clock.now().plus_ms(context.timeout_ms),
+            ends_at: outside
+                .ends_at
+                .into_iter()
+                .fold(clock.now().plus_ms(context.timeout_ms), Timestamp::min),
         };
         let timeout_ms = context.timeout_ms;
         let previous = http.needs_previous().then(|| context.previous.unwrap_or(&http.first).to_owned());

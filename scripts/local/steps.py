@@ -3,6 +3,7 @@
 import filecmp
 import json
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,20 +64,22 @@ def fanfold(target: Path, *words: object) -> str:
 
 def ended(target: Path, run: str) -> dict:
     """Shows a run until it ends; all of it, if it succeeded."""
+    is_terminal = sys.stdout.isatty()
     last, deadline = "", time.monotonic() + MOST_S
     while time.monotonic() < deadline:
         shown = json.loads(fanfold(target, "show", run, "--json"))
         state, progress = shown["run"]["state"], shown["progress"]
-        # Behind what a longer line left there.
         told = f"{state:<10} {progress['stage']} {progress['done']}/{progress['chunks']} chunks"
-        print(f"\r   {told:<60}", end="", flush=True)
+        if told != last:
+            # On a terminal in the place of the line before, which may be longer.
+            print(f"\r   {told:<60}" if is_terminal else f"   {told}", end="" if is_terminal else "\n", flush=True)
+            last, deadline = told, time.monotonic() + MOST_S
         if state in ENDED:
-            print()
+            if is_terminal:
+                print()
             if state != "succeeded":
                 fail(f"the run ended {state}: {shown['run']['reason']}")
             return shown
-        if told != last:
-            last, deadline = told, time.monotonic() + MOST_S
         time.sleep(POLL_S)
     fail(f"nothing of the run was done within {MOST_S} s")
 

@@ -1,6 +1,6 @@
 """A third party to try `process: http` with: confirms orders, fails one request in ten, and counts.
 
-    python3 scripts/local/third_party.py [--port 8099] [--fail 10]
+    python3 scripts/local/third_party.py [--port 8099] [--fail 10] [--retry-after 0]
 
 It listens on 127.0.0.1 alone and prints its address. `GET /figures` tells what came: requests, failures, how many
 different idempotency keys, and the most requests that came within any second.
@@ -18,8 +18,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Figures:
     """What came, and when."""
 
-    def __init__(self, fail: int) -> None:
+    def __init__(self, fail: int, retry_after_s: int) -> None:
         self.fail = fail
+        self.retry_after_s = retry_after_s
         self.lock = threading.Lock()
         self.arrived: list[float] = []
         self.keys: dict[str, int] = {}
@@ -69,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         at = time.monotonic()
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         if not self.figures.take(at, self.headers.get("idempotency-key", "")):
-            self.answer(503, {"error": "one in ten fails"}, {"Retry-After": "0"})
+            self.answer(503, {"error": "one in ten fails"}, {"Retry-After": str(self.figures.retry_after_s)})
             return
         try:
             order = json.loads(body)
@@ -97,8 +98,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=8099, help="0 for any that is free (8099)")
     parser.add_argument("--fail", type=int, default=10, help="one request in so many fails, 0 for none (10)")
+    parser.add_argument("--retry-after", type=int, default=0, help="seconds that whoever failed is to wait (0)")
     arguments = parser.parse_args()
-    Handler.figures = Figures(arguments.fail)
+    Handler.figures = Figures(arguments.fail, arguments.retry_after)
     server = ThreadingHTTPServer(("127.0.0.1", arguments.port), Handler)
     server.daemon_threads = True
     print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)

@@ -22,9 +22,13 @@ struct ThirdParty {
 
 impl ThirdParty {
     fn start(fail: &str) -> Self {
+        Self::start_with(&["--fail", fail])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/local/third_party.py");
         let mut command = Command::new("python3");
-        let command = command.arg(program).args(["--port", "0", "--fail", fail]);
+        let command = command.arg(program).args(["--port", "0"]).args(arguments);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("python3 is there");
         let mut at = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut at).unwrap();
@@ -94,6 +98,16 @@ fn what_each_order_begins_with_is_what_the_last_one_gave() {
     assert_eq!((status, stderr.as_str()), (Some(0), ""));
     let last: Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
     assert_eq!((last["order"].as_str(), output.lines().count()), (Some("7-6-5-4-3-2-1-0-"), 8));
+}
+
+#[test]
+fn nobody_is_waited_for_longer_than_a_run_has() {
+    let third_party = ThirdParty::start_with(&["--fail", "1", "--retry-after", "200000"]);
+    let document = EXAMPLE.replace("http://127.0.0.1:8099", &third_party.at);
+    let (output, stderr, status) = confirm(&document, 1);
+    assert_eq!((status, output.as_str()), (Some(1), ""));
+    assert!(stderr.contains("is to be made again in 200000 s"), "{stderr}");
+    assert_eq!(third_party.figures()["requests"], 1);
 }
 
 #[test]

@@ -75,7 +75,7 @@ pub async fn supersede(
 
 /// Ends a run of this generation that is planned or running as cancelled, as a person asks for. One that is completing
 /// stays so, for its output may be there at any moment. Attempts that are under way end by themselves, and nobody uses
-/// what they make; no chunk is begun any more.
+/// what they make; within seconds, once workers know it ([`crate::RunCache`]), no chunk is begun any more.
 ///
 /// # Errors
 /// A read or write failed; whether the run was cancelled is to be asked again.

@@ -131,7 +131,10 @@ impl Work {
             match attempt.run().await {
                 Ok(attempted) => return End::Done(attempted.sums),
                 Err(ChunkError::Permanent(failure)) => return End::Failed(failure),
-                Err(ChunkError::Process(error)) if tries < retry.attempts => {
+                // A local run has no deadline of its own, but waits for nobody longer than it would have.
+                Err(ChunkError::Process(error))
+                    if tries < retry.attempts && error.wait_ms() < self.run.pipeline.deadline_ms =>
+                {
                     say::note(&format!("chunk {chunk}, try {tries}: {error}; trying again"));
                     LocalClock.sleep_ms(error.wait_ms().saturating_add(retry.backoff_ms)).await;
                     tries += 1;

@@ -14,7 +14,7 @@ mod value;
 use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
-use fanfold_domain::{Timestamp, pipeline};
+use fanfold_domain::pipeline;
 use futures::{
     StreamExt,
     future::{BoxFuture, Either, FutureExt, ready, select},
@@ -84,6 +84,7 @@ impl Http {
         let turns = context.stage.destination(&run.pipeline.name).map(|(destination, initial)| {
             Turns::new(outside.pacer.clone(), clock.clone(), destination, initial)
         });
+        let timeout_at = clock.now().plus_ms(context.timeout_ms);
         let asker = Asker {
             web: outside.web,
             clock: clock.clone(),
@@ -92,10 +93,7 @@ impl Http {
             attempts: http.attempts,
             backoff_ms: http.backoff_ms,
             output: http.output,
-            ends_at: outside
-                .ends_at
-                .into_iter()
-                .fold(clock.now().plus_ms(context.timeout_ms), Timestamp::min),
+            ends_at: outside.ends_at.map_or(timeout_at, |ends_at| ends_at.min(timeout_at)),
         };
         let timeout_ms = context.timeout_ms;
         let previous = http.needs_previous().then(|| context.previous.unwrap_or(&http.first).to_owned());

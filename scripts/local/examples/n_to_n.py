@@ -42,10 +42,12 @@ def show(example: Example, count: int | None) -> None:
 
 
 def check_counts(messages: float, writes: float, indexes: int) -> None:
-    """A run of few indexes has few in each batch of completions."""
+    """Of a run of few indexes they tell little: few are in each batch of completions, and others' count more."""
+    if indexes < INDEXES:
+        return
     if messages > MOST_MESSAGES:
         fail(f"{messages:.2f} messages an index and stage, and {MOST_MESSAGES} are enough")
-    if writes > MOST_WRITES and indexes >= INDEXES:
+    if writes > MOST_WRITES:
         fail(f"{writes:.3f} table writes an index and stage, and {MOST_WRITES} are enough")
 
 

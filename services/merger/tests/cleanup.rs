@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use fanfold_domain::{
-    ByteRange, ChunkIndex, Cleaning, Epoch, GroupIndex, Grouping, LineEnd, Mark, ObjectName, Plan, Run,
-    RunState, Sums,
+    ByteRange, ChunkIndex, Cleaning, GroupIndex, Grouping, LineEnd, Mark, ObjectName, Plan, Run, RunState,
+    Sums,
     message::{FoldMessage, encode},
     pipeline::CleanupOn,
 };
@@ -12,7 +12,7 @@ use fanfold_merger::Merger;
 use fanfold_ports::{
     Ledger, Objects, Queue,
     contract::sample_run,
-    ledger::{Freshness, StageId},
+    ledger::{CreatedOwner, Freshness, StageId},
     memory::{Faults, Invocation, MEMORY_EPOCH, MemoryWorld},
     objects::{Condition, Metadata},
 };
@@ -21,7 +21,7 @@ use fanfold_ports::{
 /// says.
 async fn ended(state: RunState, cleaning: Cleaning) -> (MemoryWorld, Merger, Run) {
     let world = MemoryWorld::seeded(0, Faults::none());
-    let mut run = Run { state, cleaning, epoch: Epoch(1), ..sample_run("cleaned", MEMORY_EPOCH) };
+    let mut run = Run { state, cleaning, ..sample_run("cleaned", MEMORY_EPOCH) };
     run.pipeline.cleanup.on = CleanupOn::Always;
     run.pipeline.cleanup.temporaries = vec!["tmp/{run}/".parse().unwrap(), "tmp-{run}".parse().unwrap()];
     run.plan = Some(Plan {
@@ -30,8 +30,10 @@ async fn ended(state: RunState, cleaning: Cleaning) -> (MemoryWorld, Merger, Run
         header: None,
         line_end: LineEnd::Lf,
     });
-    world.ledger.create_run(&run).await.unwrap();
-    world.ledger.take_output(&run.output, &run.id, &run.source.object, None).await.unwrap();
+    let CreatedOwner::Now(run) = world.ledger.create_run_as_owner(&run).await.unwrap() else {
+        panic!("it was there")
+    };
+    let run = *run;
     make_part(&world, &run).await;
     for key in ["tmp/ID/a", "tmp/ID/b/c", "tmp-ID", "tmp-ID-of-another", "tmp/another/a", "runs/another/a"] {
         world.objects.insert("work", key.replace("ID", run.id.as_str()), "x");

@@ -3,15 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use fanfold_domain::{
-    ByteRange, ChunkIndex, Generation, GroupIndex, Grouping, LineEnd, Mark, ObjectName, Ownership, Plan, Run,
-    RunState, Stamp, Sums,
+    ByteRange, ChunkIndex, Generation, GroupIndex, Grouping, LineEnd, Mark, ObjectName, Plan, Run, RunState,
+    Stamp, Sums,
     message::{FoldMessage, decode, encode},
 };
 use fanfold_merger::Merger;
 use fanfold_ports::{
     Ledger, Objects, Queue,
     contract::sample_run,
-    ledger::{Freshness, StageId, Taken},
+    ledger::{CreatedOwner, Freshness, StageId},
     memory::{Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
     objects::{Condition, Expected, Metadata, Upload, UploadError, UploadedPart, Written},
 };
@@ -35,19 +35,17 @@ async fn done_in(world: &MemoryWorld, name: &str) -> Run {
         line_end: LineEnd::Lf,
     });
     run.state = RunState::Running;
-    world.ledger.create_run(&run).await.unwrap();
-    let ownership = take(world, &run).await;
-    (run.epoch, run.former) = (ownership.epoch, ownership.former);
-    world.ledger.save_run(&run).await.unwrap();
+    let run = create(world, &run).await;
     make_part(world, &run, 0, "one\n", 0).await;
     make_part(world, &run, 1, "two\n", 1).await;
     run
 }
 
-async fn take(world: &MemoryWorld, run: &Run) -> Ownership {
-    match world.ledger.take_output(&run.output, &run.id, &run.source.object, None).await.unwrap() {
-        Taken::Owned(ownership) => ownership,
-        Taken::Newer(newer) => panic!("{newer:?}"),
+/// Creates a run, which takes the output.
+async fn create(world: &MemoryWorld, run: &Run) -> Run {
+    match world.ledger.create_run_as_owner(run).await.unwrap() {
+        CreatedOwner::Now(run) => *run,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -165,7 +163,7 @@ async fn a_newer_output_is_never_replaced() {
 async fn a_run_that_lost_its_output_publishes_nothing() {
     let (world, merger, run) = done().await;
     folded(&world, &merger, &run).await;
-    take(&world, &sample_run("newer", MEMORY_EPOCH).renamed(&run)).await;
+    create(&world, &sample_run("newer", MEMORY_EPOCH).renamed(&run)).await;
     merger.handle(&assemble(&run)).await.unwrap();
     assert_eq!((world.objects.contents(&run.output), world.objects.contents(&run.errors)), (None, None));
     assert_eq!(now(&world, &run).await.state, RunState::Superseded);
@@ -175,7 +173,7 @@ async fn a_run_that_lost_its_output_publishes_nothing() {
 #[tokio::test]
 async fn a_run_that_lost_its_output_before_its_last_fold_is_superseded() {
     let (world, merger, run) = done().await;
-    take(&world, &sample_run("newer", MEMORY_EPOCH).renamed(&run)).await;
+    create(&world, &sample_run("newer", MEMORY_EPOCH).renamed(&run)).await;
     merger.handle(&fold(&run, 0)).await.unwrap();
     merger.handle(&fold(&run, 1)).await.unwrap();
     assert_eq!(now(&world, &run).await.state, RunState::Superseded);
@@ -429,4 +427,28 @@ async fn a_former_owner_that_hangs_before_it_writes_never_writes_again() {
     let (oldest, former) = (now(&world, &oldest).await, now(&world, &former).await);
     assert!(oldest.is_fenced && former.is_fenced);
     assert_eq!(world.objects.open_uploads(), []);
+}
+
+/// A run that took the output and died there, before it superseded the one that it took it from.
+#[tokio::test]
+async fn an_owner_that_died_as_it_took_the_output_is_no_gap_in_the_chain() {
+    let (world, merger, oldest) = done().await;
+    folded(&world, &merger, &oldest).await;
+    let hangs = hanging(&world, &oldest, &oldest.output).await;
+    let lists = hanging(&world, &oldest, &oldest.errors).await;
+    let between = sample_run("between", MEMORY_EPOCH).renamed(&oldest);
+    create(&world, &between).await;
+
+    let newest = done_in(&world, "newest").await;
+    assert_eq!(newest.former.as_ref(), Some(&between.id));
+    folded(&world, &merger, &newest).await;
+    merger.handle(&assemble(&newest)).await.unwrap();
+    assert_eq!(now(&world, &newest).await.state, RunState::Succeeded);
+    for hung in [hangs, lists] {
+        assert!(matches!(complete(&world, hung).await, Err(UploadError::Gone(_))));
+    }
+    for former in [&oldest, &between] {
+        let former = now(&world, former).await;
+        assert_eq!((former.state, former.is_fenced), (RunState::Superseded, true));
+    }
 }

@@ -1,13 +1,14 @@
 //! The beginning of a run: which pipeline, which identity, which source, whose output.
 
 use fanfold_domain::{
-    ETag, ObjectName, Origin, Run, RunId, RunState, Sequencer, SourcePin, Stamp, TickTime,
+    ETag, ObjectName, Origin, Ownership, Run, RunId, RunState, Sequencer, SourcePin, Stamp, TickTime,
     message::{Submission, Tick, Upload, truncate},
     pipeline::{Format, KeyTooLong, Pipeline, select},
 };
-use fanfold_lifecycle::{LifecycleError, change, supersede, try_to_announce};
+use fanfold_lifecycle::{LifecycleError, supersede, try_to_announce};
 use fanfold_ports::{
-    ledger::{Created, Freshness, KeptPipeline, Taken},
+    Fault, PortError,
+    ledger::{Created, CreatedOwner, Freshness, KeptPipeline, Taken},
     objects::ObjectHead,
 };
 
@@ -173,7 +174,7 @@ impl Splitter {
         Ok(kept)
     }
 
-    /// Creates a run, or finds it.
+    /// Creates a run as the owner of its output, or finds it.
     async fn create(
         &self,
         id: RunId,
@@ -182,6 +183,30 @@ impl Splitter {
         begun: Begun,
     ) -> Result<Run, SplitterError> {
         let run = self.new_run(id, chosen, source, begun)?;
+        if run.state.has_ended() {
+            return self.create_ended(run).await;
+        }
+        match self.ports.ledger.create_run_as_owner(&run).await? {
+            CreatedOwner::Now(run) => {
+                tracing::info!(run_id = %run.id, source = %run.source.object, epoch = run.epoch.0, state = %run.state, "run created");
+                Ok(*run)
+            }
+            CreatedOwner::Before(run) => {
+                if run.state == RunState::Failed {
+                    try_to_announce(&self.ports, &run).await;
+                }
+                Ok(*run)
+            }
+            CreatedOwner::Outdated(owner) => {
+                let reason = Some(truncate(outdated(&run, &owner)));
+                let ended = run.advanced(RunState::Superseded, self.ports.clock.now());
+                self.create_ended(Run { reason, ..ended.map_err(LifecycleError::from)? }).await
+            }
+        }
+    }
+
+    /// Creates a run that ends before it begins, and takes no output, or finds it.
+    async fn create_ended(&self, run: Run) -> Result<Run, SplitterError> {
         let run = match self.ports.ledger.create_run(&run).await? {
             Created::Now => {
                 tracing::info!(run_id = %run.id, source = %run.source.object, state = %run.state, "run created");
@@ -189,7 +214,7 @@ impl Splitter {
             }
             Created::Before(run) => *run,
         };
-        if run.state == RunState::Failed {
+        if run.state.has_ended() {
             try_to_announce(&self.ports, &run).await;
         }
         Ok(run)
@@ -222,37 +247,32 @@ impl Splitter {
         if run.reason.is_some() { Ok(run.advanced(RunState::Failed, now)?) } else { Ok(run) }
     }
 
-    /// Makes the run the owner of its output. `None` if a run of a newer upload is: then this one is
-    /// superseded.
-    pub(crate) async fn take_output(&self, run: &Run) -> Result<Option<Run>, SplitterError> {
-        let (ledger, source) = (&*self.ports.ledger, &run.source.object);
-        let taken = ledger.take_output(&run.output, &run.id, source, run.sequencer.as_ref()).await?;
-        let ownership = match taken {
-            Taken::Owned(ownership) => ownership,
-            Taken::Newer(newer) => {
-                let reason =
-                    format!("a newer upload of {source} came before; run {} owns the output", newer.run);
-                supersede(&self.ports, &run.id, run.generation, &reason).await?;
-                return Ok(None);
+    /// Makes sure that a run in `planning` owns its output, and ends the run that it took it from. `None` if another
+    /// run took the output: then this one is superseded. A run takes its output as it is created; only one that an
+    /// earlier version created takes it here.
+    pub(crate) async fn hold_output(&self, run: &Run) -> Result<Option<Run>, SplitterError> {
+        let run = match self.ports.ledger.take_output(run).await? {
+            Taken::Owned(run) => *run,
+            Taken::Lost(owner) => return self.supersede_self(run, &taken_over(&owner.run)).await,
+            Taken::Outdated(owner) => return self.supersede_self(run, &outdated(run, &owner)).await,
+            Taken::Stale => {
+                let detail = "the run was changed while it took its output";
+                return Err(PortError::new(Fault::Transient, "take_output", &run.id, detail).into());
             }
         };
-        if let Some(former) = &ownership.former {
-            self.supersede_former(former, run).await?;
+        if let Some(former) = &run.former {
+            self.supersede_former(former, &run.id).await?;
         }
-        let owning = change(ledger, &run.id, |run| {
-            let is_known = run.epoch == ownership.epoch || run.state != RunState::Planning;
-            Ok((!is_known).then(|| Run {
-                epoch: ownership.epoch,
-                former: ownership.former.clone(),
-                ..run.clone()
-            }))
-        })
-        .await?;
-        Ok(Some(owning).filter(|run| run.state == RunState::Planning && run.epoch == ownership.epoch))
+        Ok(Some(run))
     }
 
-    async fn supersede_former(&self, former: &RunId, by: &Run) -> Result<(), SplitterError> {
-        let reason = format!("run {} took over the output", by.id);
+    async fn supersede_self(&self, run: &Run, reason: &str) -> Result<Option<Run>, SplitterError> {
+        supersede(&self.ports, &run.id, run.generation, reason).await?;
+        Ok(None)
+    }
+
+    async fn supersede_former(&self, former: &RunId, by: &RunId) -> Result<(), SplitterError> {
+        let reason = taken_over(by);
         match fanfold_lifecycle::read(&*self.ports.ledger, former).await {
             Ok(former) => {
                 supersede(&self.ports, &former.id, former.generation, &reason).await?;
@@ -279,6 +299,14 @@ fn output_stem<'a>(pipeline: &'a Pipeline, source: &'a SourcePin) -> &'a str {
 fn result_keys(pipeline: &Pipeline, source: &SourcePin, run: &RunId) -> Result<[String; 2], KeyTooLong> {
     let stem = output_stem(pipeline, source);
     Ok([pipeline.output_key(stem, run)?, pipeline.errors_key(stem, run)?])
+}
+
+fn taken_over(by: &RunId) -> String {
+    format!("run {by} took over the output")
+}
+
+fn outdated(run: &Run, owner: &Ownership) -> String {
+    format!("a newer upload of {} came before; run {} owns the output", run.source.object, owner.run)
 }
 
 fn unpinned(object: ObjectName) -> SourcePin {

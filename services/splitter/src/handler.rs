@@ -132,7 +132,7 @@ impl Splitter {
     }
 
     async fn try_to_plan(&self, run: &Run) -> Result<(), SplitterError> {
-        let Some(run) = self.take_output(run).await? else { return Ok(()) };
+        let Some(run) = self.hold_output(run).await? else { return Ok(()) };
         let fan_out = FanOut { splitter: self, run: &run };
         match self.look_at(&run).await {
             Ok(Next::Send(planned)) => fan_out.send(planned).await,

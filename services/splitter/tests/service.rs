@@ -11,7 +11,7 @@ use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::{
     Ledger, Objects, Ports, Queue,
     contract::sample_run,
-    ledger::{Freshness, StageId},
+    ledger::{CreatedOwner, Freshness, StageId},
     memory::{Faults, Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
     objects::{Condition, ObjectHead},
 };
@@ -309,18 +309,42 @@ async fn an_older_upload_stays_superseded_though_a_submission_lies_between() {
     assert_eq!(of(None).state, RunState::Running);
 }
 
-#[tokio::test]
-async fn a_run_left_in_planning_goes_on_when_it_is_resumed() {
-    let (world, splitter) = splitter();
+/// A run of the source, as it is created and left.
+fn left(world: &MemoryWorld, name: &str) -> Run {
     let head = world.objects.insert("input", KEY, SOURCE);
-    let mut run = sample_run("resumed", MEMORY_EPOCH);
+    let mut run = sample_run(name, MEMORY_EPOCH);
     run.pipeline = Pipeline::parse(PIPELINE).unwrap();
     run.source.object = ObjectName::new("input", KEY);
     (run.source.version, run.source.etag, run.source.size_bytes) = (None, head.etag, head.size_bytes);
+    Run { output: ObjectName::new("output", "shared"), ..run }
+}
+
+#[tokio::test]
+async fn a_run_that_lost_its_output_while_it_was_planned_never_takes_it_back() {
+    let (world, splitter) = splitter();
+    let [older, newer] = ["older", "newer"].map(|name| left(&world, name));
+    for run in [&older, &newer] {
+        assert!(matches!(world.ledger.create_run_as_owner(run).await.unwrap(), CreatedOwner::Now(_)));
+    }
+    // The newer one's splitter died before it ended the older one.
+    for run in [&older, &newer, &older] {
+        splitter.handle(&encode(&Intake::Resume { run: run.id.clone() })).await.unwrap();
+    }
+    assert_eq!(world.ledger.owner(&newer.output).await.unwrap().unwrap().run, newer.id);
+    let states =
+        async |run: &Run| world.ledger.run(&run.id, Freshness::Consistent).await.unwrap().unwrap().state;
+    assert_eq!([states(&older).await, states(&newer).await], [RunState::Superseded, RunState::Running]);
+}
+
+/// As earlier versions created it.
+#[tokio::test]
+async fn a_run_left_in_planning_without_its_output_goes_on_when_it_is_resumed() {
+    let (world, splitter) = splitter();
+    let run = left(&world, "resumed");
     world.ledger.create_run(&run).await.unwrap();
     splitter.handle(&encode(&Intake::Resume { run: run.id.clone() })).await.unwrap();
     let run = world.ledger.run(&run.id, Freshness::Consistent).await.unwrap().unwrap();
-    assert_eq!(run.state, RunState::Running);
+    assert_eq!((run.state, run.epoch), (RunState::Running, fanfold_domain::Epoch(1)));
     let grouping = Grouping { chunks: 3, group_chunks: 1_024 };
     let plan = run.plan.unwrap();
     assert_eq!((plan.grouping, plan.preamble), (grouping, ByteRange::new(0, 5)));

@@ -11,7 +11,7 @@ use fanfold_domain::{
 use fanfold_ports::{
     Clock, Ledger, Maps, Queue,
     contract::sample_run,
-    ledger::{StageId, Taken},
+    ledger::{CreatedOwner, StageId},
     memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
 };
 use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper};
@@ -34,10 +34,10 @@ async fn world(fan_out: &str) -> (MemoryWorld, Sweeper, Run) {
         header: None,
         line_end: LineEnd::Lf,
     });
-    let taken = world.ledger.take_output(&run.output, &run.id, &run.source.object, None).await.unwrap();
-    let Taken::Owned(ownership) = taken else { panic!("{taken:?}") };
-    run.epoch = ownership.epoch;
-    world.ledger.create_run(&run).await.unwrap();
+    let CreatedOwner::Now(run) = world.ledger.create_run_as_owner(&run).await.unwrap() else {
+        panic!("it was there")
+    };
+    let run = *run;
     mark(&world, &run, &[1]).await;
     world.clock.sleep_ms(6 * MINUTE).await;
     let maps = world.maps.clone();

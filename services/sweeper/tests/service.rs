@@ -11,7 +11,7 @@ use fanfold_domain::{
 use fanfold_ports::{
     Clock, Ledger, Objects, Queue,
     contract::sample_run,
-    ledger::{Freshness, StageId, Taken},
+    ledger::{CreatedOwner, Freshness, StageId},
     memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
     objects::Condition,
 };
@@ -34,10 +34,10 @@ async fn world(state: RunState) -> (MemoryWorld, Sweeper, Run) {
         header: None,
         line_end: LineEnd::Lf,
     });
-    let taken = world.ledger.take_output(&run.output, &run.id, &run.source.object, None).await.unwrap();
-    let Taken::Owned(ownership) = taken else { panic!("{taken:?}") };
-    run.epoch = ownership.epoch;
-    world.ledger.create_run(&run).await.unwrap();
+    let CreatedOwner::Now(run) = world.ledger.create_run_as_owner(&run).await.unwrap() else {
+        panic!("it was there")
+    };
+    let run = *run;
     let maps = world.maps.clone();
     (world, Sweeper { ports, maps, work_bucket: "work".into(), left_off: LeftOff::default() }, run)
 }

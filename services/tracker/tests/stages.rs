@@ -71,10 +71,8 @@ impl Stages {
         let preamble = ByteRange::new(0, 0);
         run.plan = Some(Plan { grouping, preamble, header: None, line_end: LineEnd::Lf });
         let (world, ports) = memory_ports();
-        let source = &run.source.object;
-        ports.ledger.take_output(&run.output, &run.id, source, None).await.unwrap();
+        world.ledger.create_run_as_owner(&run).await.unwrap();
         run.epoch = ports.ledger.owner(&run.output).await.unwrap().unwrap().epoch;
-        world.ledger.create_run(&run).await.unwrap();
         let trackers = [(); 2].map(|()| Tracker {
             ports: ports.clone(),
             work_bucket: "work".into(),

@@ -36,9 +36,8 @@ impl Ends {
         let preamble = ByteRange::new(0, 0);
         run.plan = Some(Plan { grouping, preamble, header: None, line_end: LineEnd::Lf });
         let (world, ports) = memory_ports();
-        ports.ledger.take_output(&run.output, &run.id, &run.source.object, None).await.unwrap();
+        world.ledger.create_run_as_owner(&run).await.unwrap();
         run.epoch = ports.ledger.owner(&run.output).await.unwrap().unwrap().epoch;
-        world.ledger.create_run(&run).await.unwrap();
         Self { world, ports, run }
     }
 

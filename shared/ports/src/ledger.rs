@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use fanfold_domain::{
     ChunkIndex, Generation, GroupCount, GroupIndex, Mark, Note, ObjectName, Ownership, RootCount, Run, RunId,
-    SCAN, Sequencer, Sums, Timestamp, message::Failure, pipeline::Pipeline,
+    SCAN, Sums, Timestamp, message::Failure, pipeline::Pipeline,
 };
 
 use crate::PortError;
@@ -69,13 +69,29 @@ pub enum Saved {
     Stale,
 }
 
+/// How the creation of a run as the owner of its output ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CreatedOwner {
+    /// It is new, and owns its output; the run as it stands.
+    Now(Box<Run>),
+    /// It was there before, as it stands now. It may own its output or not.
+    Before(Box<Run>),
+    /// There is no such run: a run of a newer event of the same source took the output before. The owner, which may be
+    /// a third run by now.
+    Outdated(Ownership),
+}
+
 /// How the taking of an output ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Taken {
-    /// The run owns it, since now or since before.
-    Owned(Ownership),
-    /// A run of a newer event of the same source took it before; the owner, which may be another by now.
-    Newer(Ownership),
+    /// The run owns it, since now or since before; the run as it stands.
+    Owned(Box<Run>),
+    /// The run owned it, and this owner took it.
+    Lost(Ownership),
+    /// A run of a newer event of the same source took it before; the owner, which may be a third run by now.
+    Outdated(Ownership),
+    /// The run's item has changed since it was read; nothing was written.
+    Stale,
 }
 
 /// How a marking ended.
@@ -137,15 +153,15 @@ pub trait Ledger: Send + Sync {
     /// The latest runs by creation, newest first, at most `limit`. May lag behind.
     async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError>;
 
-    /// Makes `run` the owner of `output`, raising the epoch and noting the former owner, unless it is already, or
-    /// unless a run of a newer event of the same source ever was ([`Ownership::taking`]).
-    async fn take_output(
-        &self,
-        output: &ObjectName,
-        run: &RunId,
-        source: &ObjectName,
-        sequencer: Option<&Sequencer>,
-    ) -> Result<Taken, PortError>;
+    /// Creates a run as the owner of its output, unless a run of its id exists, or a run of a newer event of the same
+    /// source took the output before ([`Ownership::taking`]). One transaction writes the ownership, its epoch raised, and
+    /// the run with that epoch and its former owner: there is no owner that does not know it, and no gap in the chain of
+    /// former owners.
+    async fn create_run_as_owner(&self, run: &Run) -> Result<CreatedOwner, PortError>;
+
+    /// Makes a run that exists the owner of its output, if it never was, in the same transaction, on the condition that
+    /// its item still has the revision `run.revision`. A run that owns it already stays as it is.
+    async fn take_output(&self, run: &Run) -> Result<Taken, PortError>;
 
     /// Who owns an output. Consistent.
     async fn owner(&self, output: &ObjectName) -> Result<Option<Ownership>, PortError>;

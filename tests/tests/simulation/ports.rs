@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use fanfold_domain::{
-    ByteRange, ChunkIndex, Destination, Epoch, Event, GroupCount, GroupIndex, Mark, Note, ObjectName,
-    Ownership, Pace, Rate, RootCount, Run, RunId, Sequencer, Sums, Timestamp,
+    ByteRange, ChunkIndex, Destination, Event, GroupCount, GroupIndex, Mark, Note, ObjectName, Ownership,
+    Pace, Rate, RootCount, Run, RunId, Sums, Timestamp,
     map::{ExecutionName, MapInput},
     message::Failure,
     pace::Reserved,
@@ -18,7 +18,7 @@ use fanfold_domain::{
 use fanfold_ports::{
     Clock, Events, Fault, KubePorts, Ledger, Maps, Objects, Pacer, PortError, Ports, Queue, Queues, Tables,
     Web,
-    ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
+    ledger::{Created, CreatedOwner, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
     maps::MapStatus,
     memory::{Faulty, MEMORY_EPOCH, MemoryWorld},
     objects::{
@@ -132,6 +132,20 @@ impl Watched {
             self.stored(&object, &written, body, &metadata);
         }
         Ok(())
+    }
+
+    /// Notes that a run was created, and leaves what its plan step writes and its temporaries.
+    async fn run_created(&self, run: &Run) -> Result<(), PortError> {
+        self.record().run_created(run);
+        if run.state.has_ended() {
+            let now_ms = self.world.clock.now().ms_since(MEMORY_EPOCH);
+            self.record().ended_at_ms.insert(run.id.clone(), now_ms);
+        }
+        triggers::leave_temporaries(&self.world, run);
+        match &self.items {
+            Some(items) => self.leave_items(run, items).await,
+            None => Ok(()),
+        }
     }
 
     fn run_saved(&self, run: &Run) {
@@ -294,11 +308,7 @@ impl Ledger for Watched {
         let call = self.gate.enter().await;
         let created = self.world.ledger.create_run(run).await?;
         if created == Created::Now {
-            self.record().run_created(run);
-            triggers::leave_temporaries(&self.world, run);
-            if let Some(items) = &self.items {
-                self.leave_items(run, items).await?;
-            }
+            self.run_created(run).await?;
         }
         self.gate.leave(call).await;
         Ok(created)
@@ -348,19 +358,25 @@ impl Ledger for Watched {
         self.world.ledger.recent_runs(limit).await
     }
 
-    async fn take_output(
-        &self,
-        output: &ObjectName,
-        run: &RunId,
-        source: &ObjectName,
-        sequencer: Option<&Sequencer>,
-    ) -> Result<Taken, PortError> {
+    async fn create_run_as_owner(&self, run: &Run) -> Result<CreatedOwner, PortError> {
         let call = self.gate.enter().await;
-        let taken = self.world.ledger.take_output(output, run, source, sequencer).await?;
-        if let Taken::Owned(Ownership { epoch: Epoch(epoch), former, .. }) = &taken {
-            let line = format!("run {run} owns the output at epoch {epoch}, taken from {former:?}");
-            self.record().tell(line);
-            self.record().taken(output, run, sequencer);
+        let created = self.world.ledger.create_run_as_owner(run).await?;
+        if let CreatedOwner::Now(run) = &created {
+            self.run_created(run).await?;
+            self.record().taken(run);
+        }
+        self.gate.leave(call).await;
+        Ok(created)
+    }
+
+    async fn take_output(&self, run: &Run) -> Result<Taken, PortError> {
+        let call = self.gate.enter().await;
+        let taken = self.world.ledger.take_output(run).await?;
+        if let Taken::Owned(owner) = &taken
+            && owner.revision > run.revision
+        {
+            self.run_saved(owner);
+            self.record().taken(owner);
         }
         self.gate.leave(call).await;
         Ok(taken)

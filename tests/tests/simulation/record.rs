@@ -78,6 +78,8 @@ pub(crate) struct Record {
     pub(crate) rates: BTreeMap<Destination, Vec<(u64, Rate)>>,
     /// How often what happened that a simulation must meet.
     pub(crate) counts: BTreeMap<&'static str, usize>,
+    /// The runs that took each output, in order.
+    pub(crate) takers: BTreeMap<ObjectName, Vec<RunId>>,
     /// The newest upload whose run took an output. All uploads of a simulation are of one key.
     newest_taker: BTreeMap<ObjectName, Sequencer>,
     /// What no step may have done.
@@ -468,16 +470,27 @@ impl Record {
         }
     }
 
-    /// Once an output was a newer upload's, no older upload's run owns it any more, whoever took it in between.
-    pub(crate) fn taken(&mut self, output: &ObjectName, run: &RunId, sequencer: Option<&Sequencer>) {
-        let Some(sequencer) = sequencer else { return };
+    /// A run takes an output once, and never back. Once an output was a newer upload's, no older upload's run owns it
+    /// any more, whoever took it in between.
+    pub(crate) fn taken(&mut self, run: &Run) {
+        let (output, short) = (&run.output, short(&run.id));
+        self.tell(format!("run {short} owns the output at epoch {}, taken from {:?}", run.epoch, run.former));
+        let takers = self.takers.entry(output.clone()).or_default();
+        if takers.contains(&run.id) {
+            return self.accuse(format!("run {short} took its output again"));
+        }
+        if run.former.as_ref() != takers.last() {
+            let last = takers.last().cloned();
+            return self.accuse(format!("run {short} took it from {:?}, and {last:?} owned it", run.former));
+        }
+        takers.push(run.id.clone());
+        let Some(sequencer) = &run.sequencer else { return };
         let newest = self.newest_taker.entry(output.clone()).or_insert_with(|| sequencer.clone());
         if sequencer >= newest {
             newest.clone_from(sequencer);
             return;
         }
         let newest = newest.clone();
-        let short = short(run);
         self.accuse(format!("run {short} of upload {sequencer:?} owns the output after {newest:?}"));
     }
 

@@ -37,10 +37,12 @@ mod table;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use fanfold_domain::{
-    ChunkIndex, GroupCount, GroupIndex, Mark, Note, ObjectName, Ownership, RootCount, Run, RunId, Sequencer,
-    Sums, message::Failure, pipeline::Pipeline,
+    ChunkIndex, GroupCount, GroupIndex, Mark, Note, ObjectName, Ownership, RootCount, Run, RunId, Sums,
+    message::Failure, pipeline::Pipeline,
 };
-use fanfold_ports::ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished};
+use fanfold_ports::ledger::{
+    Created, CreatedOwner, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished,
+};
 use fanfold_ports::{Ledger, PortError};
 
 pub(crate) use conflict::RetryConflicts;
@@ -88,14 +90,12 @@ impl Ledger for DynamoLedger {
         self.query_recent(limit).await
     }
 
-    async fn take_output(
-        &self,
-        output: &ObjectName,
-        run: &RunId,
-        source: &ObjectName,
-        sequencer: Option<&Sequencer>,
-    ) -> Result<Taken, PortError> {
-        self.take(output, run, source, sequencer).await
+    async fn create_run_as_owner(&self, run: &Run) -> Result<CreatedOwner, PortError> {
+        self.put_new_owner(run).await
+    }
+
+    async fn take_output(&self, run: &Run) -> Result<Taken, PortError> {
+        self.take(run).await
     }
 
     async fn owner(&self, output: &ObjectName) -> Result<Option<Ownership>, PortError> {

@@ -12,7 +12,9 @@
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{self, CancellationReason, ConditionCheck, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    self, CancellationReason, ConditionCheck, TransactWriteItem, builders::PutBuilder,
+};
 use fanfold_domain::{Run, RunId, Timestamp};
 use fanfold_ports::ledger::{Created, Saved, Unfinished};
 use fanfold_ports::{Clock, Fault, PortError};
@@ -111,15 +113,9 @@ impl DynamoLedger {
     }
 
     fn replacement(&self, run: &Run) -> TransactWriteItem {
-        let put = types::Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(item(&raised(run), &writer())))
-            .condition_expression(SAME_REVISION)
-            .expression_attribute_names("#revision", "revision")
-            .expression_attribute_values(":revision", number(run.revision))
-            .build()
-            .expect("table and item are set");
-        TransactWriteItem::builder().put(put).build()
+        let put = types::Put::builder().set_item(Some(item(&raised(run), &writer())));
+        let put = at_revision(put, run.revision).table_name(&self.table).build();
+        TransactWriteItem::builder().put(put.expect("table and item are set")).build()
     }
 
     pub(super) async fn query_unfinished(
@@ -163,17 +159,24 @@ fn pk(id: &RunId) -> String {
     format!("{PREFIX}{id}")
 }
 
+/// Makes it a condition of a transaction's put that the run has this revision.
+pub(super) fn at_revision(put: PutBuilder, revision: u64) -> PutBuilder {
+    put.condition_expression(SAME_REVISION)
+        .expression_attribute_names("#revision", "revision")
+        .expression_attribute_values(":revision", number(revision))
+}
+
 /// A number that tells one call from another.
-fn writer() -> String {
+pub(super) fn writer() -> String {
     SystemClock.random().to_string()
 }
 
 /// The run as it will be stored.
-fn raised(run: &Run) -> Run {
+pub(super) fn raised(run: &Run) -> Run {
     Run { revision: run.revision + 1, ..run.clone() }
 }
 
-fn item(run: &Run, writer: &str) -> Item {
+pub(super) fn item(run: &Run, writer: &str) -> Item {
     let mut item = key(pk(&run.id), SK);
     let mut set = |name: &str, value| item.insert(name.to_owned(), value);
     set("document", document(run));
@@ -207,6 +210,10 @@ fn read_id(item: &Item) -> Result<RunId, Malformed> {
     id.ok_or_else(|| Malformed::of("pk"))
 }
 
+/// Why an item of a transaction may be written a moment later.
+pub(super) const NOT_NOW: [&str; 3] =
+    ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+
 /// What a cancelled transaction means: a condition that did not hold, or one of the items being written by
 /// another at that moment, or an error.
 fn end_of(reasons: &[CancellationReason]) -> Result<Saved, (Fault, String)> {
@@ -215,8 +222,7 @@ fn end_of(reasons: &[CancellationReason]) -> Result<Saved, (Fault, String)> {
     if codes.contains(&"ConditionalCheckFailed") {
         return Ok(Saved::Stale);
     }
-    let not_now = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
-    let all_not_now = codes.iter().all(|code| *code == "None" || not_now.contains(code));
+    let all_not_now = codes.iter().all(|code| *code == "None" || NOT_NOW.contains(code));
     Err((if all_not_now { Fault::Transient } else { Fault::Permanent }, detail()))
 }
 

@@ -7,13 +7,13 @@ use std::{
 
 use async_trait::async_trait;
 use fanfold_domain::{
-    ChunkIndex, GroupCount, GroupIndex, Mark, Note, ObjectName, Ownership, RootCount, Run, RunId, Sequencer,
-    Sums, Taking, group::MAX_MARKS, message::Failure, pipeline::Pipeline,
+    ChunkIndex, GroupCount, GroupIndex, Mark, Note, ObjectName, Ownership, RootCount, Run, RunId, Sums,
+    Taking, group::MAX_MARKS, message::Failure, pipeline::Pipeline,
 };
 
 use crate::{
     Fault, Ledger, PortError,
-    ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
+    ledger::{Created, CreatedOwner, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
 };
 
 /// The ledger in memory.
@@ -61,6 +61,11 @@ impl State {
         owner.is_some_and(|owner| owner.run == run.id && owner.epoch == run.epoch)
     }
 
+    fn create(&mut self, run: &Run) {
+        let item = RunItem { now: run.clone(), before: None, stale_reads: self.lag_reads };
+        self.runs.insert(run.id.clone(), item);
+    }
+
     fn save(&mut self, run: &Run) -> Saved {
         let stale_reads = self.lag_reads;
         let Some(item) = self.runs.get_mut(&run.id) else { return Saved::Stale };
@@ -94,8 +99,7 @@ impl Ledger for MemoryLedger {
         if let Some(item) = state.runs.get(&run.id) {
             return Ok(Created::Before(Box::new(item.now.clone())));
         }
-        let item = RunItem { now: run.clone(), before: None, stale_reads: state.lag_reads };
-        state.runs.insert(run.id.clone(), item);
+        state.create(run);
         Ok(Created::Now)
     }
 
@@ -139,21 +143,36 @@ impl Ledger for MemoryLedger {
         Ok(runs)
     }
 
-    async fn take_output(
-        &self,
-        output: &ObjectName,
-        run: &RunId,
-        source: &ObjectName,
-        sequencer: Option<&Sequencer>,
-    ) -> Result<Taken, PortError> {
+    async fn create_run_as_owner(&self, run: &Run) -> Result<CreatedOwner, PortError> {
         let mut state = self.state();
-        let ownership = match Ownership::taking(state.owners.get(output), run, source, sequencer) {
-            Taking::Owned(ownership) => return Ok(Taken::Owned(ownership)),
-            Taking::Newer(ownership) => return Ok(Taken::Newer(ownership)),
+        if let Some(item) = state.runs.get(&run.id) {
+            return Ok(CreatedOwner::Before(Box::new(item.now.clone())));
+        }
+        let ownership = match Ownership::taking(state.owners.get(&run.output), run) {
+            Taking::Owned(ownership) | Taking::Take(ownership) => ownership,
+            Taking::Outdated(owner) | Taking::Lost(owner) => return Ok(CreatedOwner::Outdated(owner)),
+        };
+        let owner = ownership.noted_in(run);
+        state.owners.insert(run.output.clone(), ownership);
+        state.create(&owner);
+        Ok(CreatedOwner::Now(Box::new(owner)))
+    }
+
+    async fn take_output(&self, run: &Run) -> Result<Taken, PortError> {
+        let mut state = self.state();
+        let ownership = match Ownership::taking(state.owners.get(&run.output), run) {
+            Taking::Owned(_) => return Ok(Taken::Owned(Box::new(run.clone()))),
+            Taking::Lost(owner) => return Ok(Taken::Lost(owner)),
+            Taking::Outdated(owner) => return Ok(Taken::Outdated(owner)),
             Taking::Take(ownership) => ownership,
         };
-        state.owners.insert(output.clone(), ownership.clone());
-        Ok(Taken::Owned(ownership))
+        if !state.is_current(run) {
+            return Ok(Taken::Stale);
+        }
+        let owner = ownership.noted_in(run);
+        state.owners.insert(run.output.clone(), ownership);
+        state.save(&owner);
+        Ok(Taken::Owned(Box::new(Run { revision: owner.revision + 1, ..owner })))
     }
 
     async fn owner(&self, output: &ObjectName) -> Result<Option<Ownership>, PortError> {

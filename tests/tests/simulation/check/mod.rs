@@ -42,6 +42,7 @@ pub(crate) async fn check(driver: &Driver) -> Result<(), String> {
     requests::check(driver, &record)?;
     let outputs: BTreeSet<&ObjectName> = record.runs.values().map(|run| &run.output).collect();
     for output in outputs {
+        check_owners(&record, output)?;
         check_names(driver, &record, output).await?;
     }
     check_rows(driver, &record).await?;
@@ -174,6 +175,28 @@ impl Ended<'_> {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Of the runs of an output the last that took it was not superseded, so that never all are. A run of the newest upload
+/// gives way only to one that took the output after it, and runs take theirs as they are created.
+fn check_owners(record: &Record, output: &ObjectName) -> Result<(), String> {
+    let takers = record.takers.get(output).map_or(&[][..], Vec::as_slice);
+    let of = || record.runs.values().filter(|run| run.output == *output);
+    let superseded = || of().filter(|run| run.state == RunState::Superseded);
+    if let Some(last) = superseded().find(|run| takers.last().is_none_or(|last| *last == run.id)) {
+        let id = short(&last.id);
+        return Err(format!(
+            "run {id} is superseded, and no run took its output after it: {:?}",
+            last.reason
+        ));
+    }
+    let newest = of().filter_map(|run| run.sequencer.as_ref()).max();
+    match superseded().find(|run| run.sequencer.as_ref() == newest && newest.is_some()) {
+        Some(run) if !takers.contains(&run.id) => {
+            Err(format!("run {} is of the newest upload, and never owned its output", short(&run.id)))
+        }
+        _ => Ok(()),
     }
 }
 

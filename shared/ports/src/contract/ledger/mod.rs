@@ -22,7 +22,7 @@ pub use runs::*;
 use super::{eventually, sample_pipeline, sample_run};
 use crate::{
     Fault, Ledger,
-    ledger::{Created, Freshness, Marked, Saved, StageId, Taken},
+    ledger::{Created, CreatedOwner, Freshness, Marked, Saved, StageId, Taken},
 };
 
 /// A ledger under test.
@@ -123,7 +123,11 @@ macro_rules! ledger_contract {
                 pipelines_come_by_name,
                 an_output_that_nobody_took_has_no_owner,
                 each_taking_raises_the_epoch,
+                a_run_is_created_as_owner_once,
                 an_owner_that_takes_again_keeps_its_epoch,
+                a_run_that_lost_its_output_never_takes_it_back,
+                a_run_that_never_owned_its_output_takes_it,
+                a_run_that_was_changed_meanwhile_takes_nothing,
                 an_older_event_of_the_same_source_is_turned_away,
                 an_older_event_is_turned_away_whoever_took_the_output_since,
                 any_other_newcomer_takes_over,

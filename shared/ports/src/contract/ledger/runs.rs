@@ -97,12 +97,11 @@ pub async fn a_run_that_was_never_created_is_not_saved(t: &LedgerUnderTest) {
     assert_eq!(t.ledger.run(&run.id, Freshness::Consistent).await.expect("the read was answered"), None);
 }
 
-/// The run with the epoch at which it took its output.
+/// The run as it stands once it took its output.
 async fn taken(t: &LedgerUnderTest, run: &Run) -> Run {
-    let taken = t.ledger.take_output(&run.output, &run.id, &run.source.object, None).await;
-    match taken.expect("the taking was answered") {
-        Taken::Owned(ownership) => Run { epoch: ownership.epoch, ..run.clone() },
-        Taken::Newer(owner) => panic!("{owner:?} is newer"),
+    match t.ledger.take_output(run).await.expect("the taking was answered") {
+        Taken::Owned(run) => *run,
+        other => panic!("{} took nothing: {other:?}", run.id),
     }
 }
 
@@ -126,9 +125,10 @@ pub async fn a_run_that_lost_its_output_does_not_save_as_owner(t: &LedgerUnderTe
     let first = taken(t, &run).await;
     let earlier = Run { epoch: Epoch(first.epoch.0 + 1), ..first.clone() };
     assert_eq!(save_as_owner(t, &earlier).await, Saved::Stale);
-    taken(t, &Run { output: run.output.clone(), ..t.run("second") }).await;
+    let second = Run { output: run.output.clone(), ..t.run("second") };
+    t.ledger.create_run_as_owner(&second).await.expect("the creation was answered");
     assert_eq!(save_as_owner(t, &first).await, Saved::Stale);
-    assert_eq!(t.stored(&run).await, run);
+    assert_eq!(t.stored(&run).await, first);
 }
 
 /// Ownership does not replace the revision.

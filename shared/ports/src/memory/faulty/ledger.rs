@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 use fanfold_domain::{
-    ChunkIndex, GroupCount, GroupIndex, Mark, Note, ObjectName, Ownership, RootCount, Run, RunId, Sequencer,
-    Sums, message::Failure, pipeline::Pipeline,
+    ChunkIndex, GroupCount, GroupIndex, Mark, Note, ObjectName, Ownership, RootCount, Run, RunId, Sums,
+    message::Failure, pipeline::Pipeline,
 };
 
 use super::Faulty;
 use crate::{
     Ledger, PortError,
-    ledger::{Created, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
+    ledger::{Created, CreatedOwner, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
 };
 
 #[async_trait]
@@ -42,15 +42,12 @@ impl<T: Ledger + ?Sized> Ledger for Faulty<T> {
         self.read("recent_runs", "the ledger", self.inner.recent_runs(limit)).await
     }
 
-    async fn take_output(
-        &self,
-        output: &ObjectName,
-        run: &RunId,
-        source: &ObjectName,
-        sequencer: Option<&Sequencer>,
-    ) -> Result<Taken, PortError> {
-        let call = self.inner.take_output(output, run, source, sequencer);
-        self.write("take_output", output, call).await
+    async fn create_run_as_owner(&self, run: &Run) -> Result<CreatedOwner, PortError> {
+        self.write("create_run_as_owner", &run.id, self.inner.create_run_as_owner(run)).await
+    }
+
+    async fn take_output(&self, run: &Run) -> Result<Taken, PortError> {
+        self.write("take_output", &run.output, self.inner.take_output(run)).await
     }
 
     async fn owner(&self, output: &ObjectName) -> Result<Option<Ownership>, PortError> {

@@ -38,6 +38,17 @@ pub enum SplitterError {
     /// It cannot be read.
     #[error(transparent)]
     Event(#[from] InvalidEvent),
+    /// The pipeline that it is for, or may be for, cannot be read by this version. What is dead-lettered for it can be
+    /// sent back once that is repaired.
+    #[error(
+        "pipeline {pipeline:?} cannot be read: {reason}; deploy the version that wrote it, or apply it again"
+    )]
+    UnreadablePipeline {
+        /// Which pipeline.
+        pipeline: String,
+        /// Why.
+        reason: String,
+    },
     /// A run could not be read or changed.
     #[error(transparent)]
     Lifecycle(#[from] LifecycleError),
@@ -59,7 +70,7 @@ impl SplitterError {
             Self::Port(failed) | Self::Lifecycle(LifecycleError::Port(failed)) => failed.is_permanent(),
             Self::Upload(error) => error.is_final(),
             Self::Plan(error) => error.is_final(),
-            Self::Event(_) | Self::Lifecycle(_) => false,
+            Self::Event(_) | Self::Lifecycle(_) | Self::UnreadablePipeline { .. } => false,
         }
     }
 }

@@ -52,7 +52,7 @@ async fn split(world: &MemoryWorld, pipeline: &Pipeline, records: usize) -> Resu
 }
 
 async fn run(world: &MemoryWorld) -> Run {
-    world.ledger.recent_runs(1).await.unwrap().remove(0)
+    world.ledger.recent_runs(1).await.unwrap().items.remove(0)
 }
 
 /// The only execution's input, and the lines of its list.
@@ -123,7 +123,7 @@ async fn an_event_that_is_tried_until_it_goes_well_starts_one_execution() {
         while split(&world, &pipeline, 9).await.is_err() {
             tries += 1;
             // Nothing may be lost with a failed try: it is running only once its execution was started.
-            let runs = world.ledger.recent_runs(1).await.unwrap();
+            let runs = world.ledger.recent_runs(1).await.unwrap().items;
             let is_running = runs.first().is_some_and(|run| run.state == RunState::Running);
             assert!(!is_running || world.maps.executions().len() == 1, "seed {seed}");
         }

@@ -48,7 +48,7 @@ fn event(key: &str, head: &ObjectHead, sequencer: &str) -> String {
 }
 
 async fn runs(world: &MemoryWorld) -> Vec<Run> {
-    world.ledger.recent_runs(10).await.unwrap()
+    world.ledger.recent_runs(10).await.unwrap().items
 }
 
 async fn only_run(world: &MemoryWorld) -> Run {
@@ -326,4 +326,64 @@ async fn a_run_left_in_planning_goes_on_when_it_is_resumed() {
     assert_eq!((plan.grouping, plan.preamble), (grouping, ByteRange::new(0, 5)));
     assert_eq!(plan, Plan { header: Some(ByteRange::new(0, 4)), ..plan.clone() });
     assert_eq!(grouping.group_of(ChunkIndex(2)).0, 0);
+}
+
+/// What a newer version's document says where this one can read it.
+fn newer(prefix: &str) -> String {
+    serde_json::json!({ "source": { "prefix": prefix, "format": "newer" }, "newer": true }).to_string()
+}
+
+#[tokio::test]
+async fn an_unreadable_pipeline_affects_the_uploads_that_it_may_take_and_no_others() {
+    let (world, splitter) = splitter();
+    world.ledger.spoil_pipeline("newer", &newer("in/deep/"));
+    let deep = world.objects.insert("input", "in/deep/a.csv", SOURCE);
+    let refused = splitter.handle(&event("in/deep/a.csv", &deep, "01")).await.unwrap_err().to_string();
+    assert!(refused.contains("\"newer\" cannot be read") && refused.contains("apply it again"), "{refused}");
+    assert_eq!(runs(&world).await, [], "it went to no other pipeline");
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    assert_eq!(only_run(&world).await.pipeline.name, "p");
+    // What was dead-lettered comes back once the pipeline can be read.
+    world
+        .ledger
+        .put_pipeline(
+            &Pipeline::parse(&PIPELINE.replace(": p\n", ": newer\n").replace("in/", "in/deep/")).unwrap(),
+        )
+        .await
+        .unwrap();
+    splitter.handle(&event("in/deep/a.csv", &deep, "01")).await.unwrap();
+    assert!(runs(&world).await.iter().any(|run| run.pipeline.name == "newer"));
+}
+
+#[tokio::test]
+async fn a_pipeline_of_which_nothing_can_be_read_affects_no_upload() {
+    let (world, splitter) = splitter();
+    world.ledger.spoil_pipeline("newer", "nonsense");
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    assert_eq!(only_run(&world).await.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn an_unreadable_pipeline_of_the_same_name_replaces_the_stacks_own() {
+    let (world, splitter) = splitter();
+    world.ledger.spoil_pipeline("p", &newer("in/"));
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap_err();
+    splitter.handle(&submission("p", "k")).await.unwrap_err();
+    assert_eq!(runs(&world).await, [], "what is sent again finds no failed run");
+}
+
+/// Its keys cannot be told from sources', but what stands in its metadata can.
+#[tokio::test]
+async fn what_a_run_of_an_unreadable_pipeline_wrote_is_no_source() {
+    let (world, splitter) = splitter();
+    world.ledger.spoil_pipeline("newer", &newer(""));
+    let name = ObjectName::new("input", "x_Out");
+    let stamp = Stamp::of(&sample_run("other", MEMORY_EPOCH), &name).to_metadata();
+    world.objects.put(&name, "x\n".into(), Condition::Always, &stamp).await.unwrap();
+    let head = world.objects.head(&name, None).await.unwrap().unwrap();
+    splitter.handle(&event(&name.key, &head, "01")).await.unwrap();
+    assert_eq!(runs(&world).await, []);
 }

@@ -11,7 +11,7 @@ use fanfold_lifecycle::{
     LifecycleError, announce, fail, fail_for_good, finish_if_full, follow_root, give_up, read,
 };
 use fanfold_ports::{
-    Maps, PortError, Ports, Queue,
+    Maps, PortError, Ports, Queue, UnreadableItem,
     clusters::ClusterError,
     ledger::{Saved, StageId, Unfinished},
     objects::UploadError,
@@ -71,6 +71,9 @@ pub enum SweeperError {
     /// A part could not be looked at.
     #[error(transparent)]
     Part(#[from] UploadError),
+    /// An item of the table cannot be read.
+    #[error("{} cannot be read: {}", .0.name, .0.reason)]
+    Unreadable(UnreadableItem),
     /// A dead message cannot be read.
     #[error(transparent)]
     Message(#[from] InvalidMessage),
@@ -125,12 +128,24 @@ impl Sweeper {
         failed
     }
 
+    /// Announces what was not, and does what the run needs. A bus that refuses what is to be announced fails the sweep of
+    /// this run, but keeps it neither from its repair nor from its deadline.
     async fn sweep_run(&self, id: &RunId) -> Result<(), SweeperError> {
         let mut run = read(&*self.ports.ledger, id).await?;
+        let mut announced = Ok(());
         if is_announcement_lost(&run, self.ports.clock.now()) {
-            self.announce_late(&run).await?;
+            announced = self.announce_late(&run).await;
+            if let Err(error) = &announced {
+                tracing::error!(run_id = %id, %error, "not announced");
+            }
             run = read(&*self.ports.ledger, id).await?;
         }
+        self.repair(run).await?;
+        announced
+    }
+
+    async fn repair(&self, run: Run) -> Result<(), SweeperError> {
+        let id = &run.id.clone();
         let Some(repair) = repair(&run, self.ports.clock.now()) else { return Ok(()) };
         tracing::info!(run_id = %id, state = %run.state, ?repair, "run needs repair");
         match repair {
@@ -189,7 +204,13 @@ impl Sweeper {
     }
 
     async fn end_by_deadline(&self, run: &Run) -> Result<(), SweeperError> {
-        let progress = self.progress(run).await?;
+        let progress = match self.progress(run).await {
+            // Counters that cannot be read keep no run from its end.
+            Err(SweeperError::Port(unread)) if unread.is_permanent() => {
+                format!("; how many chunks ended cannot be read: {unread}")
+            }
+            progress => progress?,
+        };
         let reason = format!("not done at its deadline: still {} then{progress}", run.state);
         if run.state == RunState::Completing {
             return Ok(give_up(&self.ports, &run.id, RunState::Failed, &reason).await?);

@@ -12,7 +12,7 @@ use fanfold_ports::{
     Clock, Ledger, Objects, Queue,
     contract::sample_run,
     ledger::{Freshness, StageId, Taken},
-    memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
+    memory::{Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
     objects::Condition,
 };
 use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper};
@@ -327,4 +327,60 @@ async fn a_sweep_that_runs_out_of_time_leaves_the_others_to_the_next() {
     }
     // Each was sent to be planned again, and none twice.
     assert_eq!(world.queues.drain(Queue::Intake).len(), 41);
+}
+
+/// A running run whose beginning is not announced, and a sweeper whose bus refuses everything.
+async fn without_a_bus() -> (MemoryWorld, Sweeper, Run) {
+    let (world, sweeper, run) = world(RunState::Planning).await;
+    let running = run.advanced(RunState::Running, world.clock.now()).unwrap();
+    assert!(!running.unannounced.is_empty());
+    world.ledger.save_run(&running).await.unwrap();
+    world.faults.refuse("the bus");
+    let ports = world.ports(&Invocation::new("sweeper"));
+    (world, Sweeper { ports, ..sweeper }, run)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_refuses_keeps_no_run_from_its_repair_and_fails_the_sweep() {
+    let (world, sweeper, run) = without_a_bus().await;
+    mark(&world, &run, &[0, 1]).await;
+    world.clock.sleep_ms(10 * MINUTE).await;
+    let failed = sweeper.sweep(NEVER).await.unwrap_err().to_string();
+    assert!(failed.contains("1 runs could not be swept") && failed.contains("the bus"), "{failed}");
+    assert_eq!(folds(&world), [fold(&run)]);
+    assert!(!now(&world, &run).await.unannounced.is_empty(), "it is still to be announced");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_refuses_keeps_no_run_from_its_deadline() {
+    let (world, sweeper, run) = without_a_bus().await;
+    world.clock.sleep_ms(24 * HOUR - MINUTE).await;
+    sweeper.sweep(NEVER).await.unwrap_err();
+    assert_eq!(now(&world, &run).await.state, RunState::Running);
+    world.clock.sleep_ms(MINUTE).await;
+    sweeper.sweep(NEVER).await.ok();
+    assert_eq!(now(&world, &run).await.state, RunState::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn counters_that_cannot_be_read_keep_no_run_from_its_deadline() {
+    let (world, sweeper, run) = world(RunState::Running).await;
+    world.faults.refuse("group 0 of");
+    let sweeper = Sweeper { ports: world.ports(&Invocation::new("sweeper")), ..sweeper };
+    world.clock.sleep_ms(25 * HOUR).await;
+    sweeper.sweep(NEVER).await.unwrap();
+    let run = now(&world, &run).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert!(run.reason.unwrap().contains("how many chunks ended cannot be read"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_run_keeps_no_other_from_being_swept() {
+    let (world, sweeper, run) = world(RunState::Running).await;
+    let due = overdue(&world, 1).await;
+    world.ledger.spoil_run(&run.id, "{}");
+    world.clock.sleep_ms(HOUR).await;
+    let swept = sweeper.sweep(NEVER).await.unwrap_err().to_string();
+    assert!(swept.contains("1 runs could not be swept"), "{swept}");
+    assert_eq!(failed(&world, &due).await, 1);
 }

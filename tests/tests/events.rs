@@ -164,7 +164,7 @@ impl Stack {
     }
 
     async fn run(&self) -> Run {
-        let mut runs = self.world.ledger.recent_runs(2).await.expect("memory answers");
+        let mut runs = self.world.ledger.recent_runs(2).await.expect("memory answers").items;
         assert_eq!(runs.len(), 1);
         runs.remove(0)
     }

@@ -13,7 +13,7 @@ use fanfold_domain::{
 use fanfold_engine::chunk::ends_or_failures;
 use fanfold_lifecycle::{LifecycleError, RunCache, unmarked};
 use fanfold_ports::{
-    KubePorts, PortError, Ports, Queue,
+    ItemList, KubePorts, PortError, Ports, Queue, UnreadableItem,
     clusters::{ClusterError, ClusterFault},
     ledger::{Saved, StageId},
     objects::UploadError,
@@ -140,7 +140,10 @@ impl Launcher {
 
     /// Gives a launch to one cluster after the other until one has taken it.
     async fn launch(&self, task: &Task<'_>, mut launch: Launch) -> Result<(), LauncherError> {
-        let clusters = self.kube.fleet.clusters().await?;
+        let ItemList { items: clusters, unreadable } = self.kube.fleet.clusters().await?;
+        for UnreadableItem { name, reason, .. } in unreadable {
+            tracing::error!(cluster = name, reason, "cluster cannot be read, and is given nothing");
+        }
         let mut outages = self.kube.fleet.outages().await?;
         loop {
             let now = self.ports.clock.now();

@@ -233,3 +233,13 @@ async fn an_outage_that_is_over_is_forgotten() {
     stack.handle(0).await;
     assert_eq!(stack.world.fleet.outages().await.unwrap().len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_cluster_is_given_nothing_and_the_others_go_on() {
+    let stack = Stack::with(&[("one", 1), ("two", 1)]).await;
+    stack.world.fleet.spoil_cluster("one", "{}");
+    for launch in 0..4 {
+        stack.handle(launch).await;
+    }
+    assert_eq!((stack.jobs("one").len(), stack.jobs("two").len()), (0, 4));
+}

@@ -3,11 +3,11 @@
 use fanfold_domain::{
     ETag, ObjectName, Origin, Ownership, Run, RunId, RunState, Sequencer, SourcePin, Stamp, TickTime,
     message::{Submission, Tick, Upload, truncate},
-    pipeline::{Format, KeyTooLong, Pipeline, select},
+    pipeline::{Claim, Format, KeyTooLong, Pipeline, select},
 };
 use fanfold_lifecycle::{LifecycleError, supersede, try_to_announce};
 use fanfold_ports::{
-    Fault, PortError,
+    Fault, ItemList, PortError, UnreadableItem,
     ledger::{Created, CreatedOwner, Freshness, KeptPipeline, Taken},
     objects::ObjectHead,
 };
@@ -19,14 +19,15 @@ use crate::{Splitter, SplitterError};
 impl Splitter {
     /// Creates the run of an upload, or finds it. `None` if no pipeline wants it.
     pub(crate) async fn begin_upload(&self, upload: Upload) -> Result<Option<Run>, SplitterError> {
-        let kept = self.pipelines().await?;
-        let Some(chosen) = select(kept.iter().map(|kept| &kept.pipeline), &upload.object.key) else {
-            tracing::info!(object = %upload.object, "no pipeline matches");
-            return Ok(None);
+        let pipelines = self.pipelines().await?;
+        let chosen = match choose(&pipelines, &upload.object.key) {
+            Ok(Some(chosen)) => Ok(chosen),
+            Ok(None) => {
+                tracing::info!(object = %upload.object, "no pipeline matches");
+                return Ok(None);
+            }
+            Err(unreadable) => Err(unreadable),
         };
-        let version =
-            kept.iter().find(|kept| kept.pipeline.name == chosen.name).map_or(0, |kept| kept.version);
-        let chosen = KeptPipeline { version, pipeline: chosen.clone() };
         let head = match self.ports.objects.head(&upload.object, upload.version.as_deref()).await {
             // Then it is not read either, and its run says so.
             Err(refused) if refused.is_permanent() => None,
@@ -36,6 +37,8 @@ impl Splitter {
             tracing::info!(object = %upload.object, run_id = %run, "a run wrote this object, so that it begins none");
             return Ok(None);
         }
+        // Which keys an unreadable pipeline writes itself is not known: so its outputs are told apart first.
+        let chosen = chosen?;
         let Upload { object, version, etag, size_bytes, sequencer } = upload;
         let source = SourcePin { object, version, etag, size_bytes };
         let origin = Origin::Upload {
@@ -55,7 +58,7 @@ impl Splitter {
         submission: Submission,
     ) -> Result<Option<Run>, SplitterError> {
         let Submission { pipeline, object, version, idempotency_key } = submission;
-        let kept = self.pipelines().await?.into_iter().find(|kept| kept.pipeline.name == pipeline);
+        let kept = self.pipeline(&pipeline).await?;
         let id = RunId::derive(&pipeline, &Origin::Submission { idempotency_key: &idempotency_key });
         match kept {
             Some(chosen) => self.begin_wanted(id, chosen, object, version, Begun::default()).await,
@@ -68,7 +71,7 @@ impl Splitter {
     /// Creates the run of a tick, or finds it. `None` if its pipeline has no schedule any more.
     pub(crate) async fn begin_tick(&self, tick: Tick) -> Result<Option<Run>, SplitterError> {
         let Tick { pipeline, scheduled_at } = tick;
-        let kept = self.pipelines().await?.into_iter().find(|kept| kept.pipeline.name == pipeline);
+        let kept = self.pipeline(&pipeline).await?;
         let id = RunId::derive(&pipeline, &Origin::Schedule { scheduled_at: &scheduled_at });
         let begun = Begun { scheduled_at: Some(scheduled_at.clone()), ..Begun::default() };
         let Some(chosen) = kept else {
@@ -164,14 +167,29 @@ impl Splitter {
     }
 
     /// All pipelines: those of the table, and the stack's own unless the table has one of its name.
-    async fn pipelines(&self) -> Result<Vec<KeptPipeline>, SplitterError> {
-        let mut kept = self.ports.ledger.pipelines().await?;
-        if let Some(own) = &self.default_pipeline
-            && kept.iter().all(|kept| kept.pipeline.name != own.name)
-        {
-            kept.push(KeptPipeline { version: 0, pipeline: own.clone() });
+    async fn pipelines(&self) -> Result<ItemList<KeptPipeline>, SplitterError> {
+        let mut pipelines = self.ports.ledger.pipelines().await?;
+        for UnreadableItem { name, reason, .. } in &pipelines.unreadable {
+            tracing::error!(pipeline = name, reason, "pipeline cannot be read");
         }
-        Ok(kept)
+        if let Some(own) = &self.default_pipeline
+            && pipelines.items.iter().all(|kept| kept.pipeline.name != own.name)
+            && pipelines.unreadable.iter().all(|item| item.name != own.name)
+        {
+            pipelines.items.push(KeptPipeline { version: 0, pipeline: own.clone() });
+        }
+        Ok(pipelines)
+    }
+
+    /// The pipeline of that name, if there is one.
+    async fn pipeline(&self, name: &str) -> Result<Option<KeptPipeline>, SplitterError> {
+        let ItemList { items, unreadable } = self.pipelines().await?;
+        match unreadable.into_iter().find(|item| item.name == name) {
+            Some(UnreadableItem { name, reason, .. }) => {
+                Err(SplitterError::UnreadablePipeline { pipeline: name, reason })
+            }
+            None => Ok(items.into_iter().find(|kept| kept.pipeline.name == name)),
+        }
     }
 
     /// Creates a run as the owner of its output, or finds it.
@@ -281,6 +299,23 @@ impl Splitter {
             // Gone by its lifetime: nothing is left to end.
             Err(fanfold_lifecycle::LifecycleError::Unknown(_)) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The pipeline that an object of this key starts, if any.
+fn choose(pipelines: &ItemList<KeptPipeline>, key: &str) -> Result<Option<KeptPipeline>, SplitterError> {
+    let ItemList { items, unreadable } = pipelines;
+    let claim = |item: &UnreadableItem| Claim::of(&item.name, item.document.as_deref()?);
+    let claims: Vec<Claim> = unreadable.iter().filter_map(claim).collect();
+    match select(items.iter().map(|kept| &kept.pipeline), &claims, key) {
+        Ok(chosen) => {
+            Ok(chosen.and_then(|chosen| items.iter().find(|kept| kept.pipeline.name == chosen.name).cloned()))
+        }
+        Err(claim) => {
+            let why = unreadable.iter().find(|item| item.name == claim.pipeline);
+            let reason = why.map(|item| item.reason.clone()).unwrap_or_default();
+            Err(SplitterError::UnreadablePipeline { pipeline: claim.pipeline.clone(), reason })
         }
     }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+use std::sync::Arc;
+
 use fanfold_domain::{
     ByteRange, ChunkIndex, Grouping, ObjectName, Origin, Plan, Run, RunId, RunState, Stamp, Sums,
     message::{ChunkMessage, FoldMessage, Intake, Submission, decode, encode},
@@ -9,10 +11,10 @@ use fanfold_domain::{
 };
 use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::{
-    Ledger, Objects, Ports, Queue,
+    Clock, Ledger, Objects, Ports, Queue,
     contract::sample_run,
     ledger::{CreatedOwner, Freshness, StageId},
-    memory::{Faults, Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
+    memory::{Faults, Faulty, Invocation, MEMORY_EPOCH, MemoryWorld, Rates, memory_ports},
     objects::{Condition, ObjectHead},
 };
 use fanfold_splitter::Splitter;
@@ -48,7 +50,7 @@ fn event(key: &str, head: &ObjectHead, sequencer: &str) -> String {
 }
 
 async fn runs(world: &MemoryWorld) -> Vec<Run> {
-    world.ledger.recent_runs(10).await.unwrap()
+    world.ledger.recent_runs(10).await.unwrap().items
 }
 
 async fn only_run(world: &MemoryWorld) -> Run {
@@ -350,4 +352,106 @@ async fn a_run_left_in_planning_without_its_output_goes_on_when_it_is_resumed() 
     assert_eq!((plan.grouping, plan.preamble), (grouping, ByteRange::new(0, 5)));
     assert_eq!(plan, Plan { header: Some(ByteRange::new(0, 4)), ..plan.clone() });
     assert_eq!(grouping.group_of(ChunkIndex(2)).0, 0);
+}
+
+/// What a newer version's document says where this one can read it.
+fn newer(prefix: &str) -> String {
+    serde_json::json!({ "source": { "prefix": prefix, "format": "newer" }, "newer": true }).to_string()
+}
+
+#[tokio::test]
+async fn an_unreadable_pipeline_affects_the_uploads_that_it_may_take_and_no_others() {
+    let (world, splitter) = splitter();
+    world.ledger.spoil_pipeline("newer", &newer("in/deep/"));
+    let deep = world.objects.insert("input", "in/deep/a.csv", SOURCE);
+    let refused = splitter.handle(&event("in/deep/a.csv", &deep, "01")).await.unwrap_err().to_string();
+    assert!(refused.contains("\"newer\" cannot be read") && refused.contains("apply it again"), "{refused}");
+    assert_eq!(runs(&world).await, [], "it went to no other pipeline");
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    assert_eq!(only_run(&world).await.pipeline.name, "p");
+    // What was dead-lettered comes back once the pipeline can be read.
+    world
+        .ledger
+        .put_pipeline(
+            &Pipeline::parse(&PIPELINE.replace(": p\n", ": newer\n").replace("in/", "in/deep/")).unwrap(),
+        )
+        .await
+        .unwrap();
+    splitter.handle(&event("in/deep/a.csv", &deep, "01")).await.unwrap();
+    assert!(runs(&world).await.iter().any(|run| run.pipeline.name == "newer"));
+}
+
+#[tokio::test]
+async fn a_pipeline_of_which_nothing_can_be_read_affects_no_upload() {
+    let (world, splitter) = splitter();
+    world.ledger.spoil_pipeline("newer", "nonsense");
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    assert_eq!(only_run(&world).await.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn an_unreadable_pipeline_of_the_same_name_replaces_the_stacks_own() {
+    let (world, splitter) = splitter();
+    world.ledger.spoil_pipeline("p", &newer("in/"));
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap_err();
+    splitter.handle(&submission("p", "k")).await.unwrap_err();
+    assert_eq!(runs(&world).await, [], "what is sent again finds no failed run");
+}
+
+/// Its keys cannot be told from sources', but what stands in its metadata can.
+#[tokio::test]
+async fn what_a_run_of_an_unreadable_pipeline_wrote_is_no_source() {
+    let (world, splitter) = splitter();
+    world.ledger.spoil_pipeline("newer", &newer(""));
+    let name = ObjectName::new("input", "x_Out");
+    let stamp = Stamp::of(&sample_run("other", MEMORY_EPOCH), &name).to_metadata();
+    world.objects.put(&name, "x\n".into(), Condition::Always, &stamp).await.unwrap();
+    let head = world.objects.head(&name, None).await.unwrap().unwrap();
+    splitter.handle(&event(&name.key, &head, "01")).await.unwrap();
+    assert_eq!(runs(&world).await, []);
+}
+
+/// A splitter that dies counts too, so that the try is noted before anything is done.
+#[tokio::test(start_paused = true)]
+async fn tries_at_planning_are_counted_where_they_are_apart_and_a_new_run_costs_no_write() {
+    let (world, _) = splitter();
+    let splitter = splitter_on(&world, world.calm_ports());
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    assert_eq!(only_run(&world).await.planning_tries, None);
+
+    // Nothing of it can be read for now.
+    let run = Run {
+        id: RunId::derive("p", &Origin::Submission { idempotency_key: "slow" }),
+        ..sample_run("slow", MEMORY_EPOCH)
+    };
+    world.ledger.create_run(&run).await.unwrap();
+    let faults = Faults::seeded(1, Rates { transient: 10_000, ..Rates::NONE });
+    let objects = Faulty::new(world.objects.clone(), faults, Invocation::new("splitter"));
+    let slow = splitter_on(&world, Ports { objects: Arc::new(objects), ..world.calm_ports() });
+    let resume = encode(&Intake::Resume { run: run.id.clone() });
+    let mut counts = Vec::new();
+    for minutes in [1, 10, 1, 10] {
+        world.clock.sleep_ms(minutes * 60_000).await;
+        slow.handle(&resume).await.unwrap_err();
+        let now = world.ledger.run(&run.id, Freshness::Consistent).await.unwrap().unwrap();
+        assert!(now.trouble_of(None).unwrap().contains("SlowDown"));
+        counts.push(now.planning_tries.map_or(0, |tries| tries.count));
+    }
+    assert_eq!(counts, [0, 1, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waits_for_its_plan_step_forgets_its_tries() {
+    let (world, splitter) = splitter();
+    let document =
+        "{pipeline: p, source: {items: plan}, plan: {command: [./plan]}, stages: [{name: s, process: copy}]}";
+    let run = Run { pipeline: Pipeline::parse(document).unwrap(), ..sample_run("planned", MEMORY_EPOCH) };
+    world.ledger.create_run(&run.counting_try(MEMORY_EPOCH.plus_ms(600_000)).unwrap()).await.unwrap();
+    world.clock.sleep_ms(2 * 600_000).await;
+    splitter.handle(&encode(&Intake::Resume { run: run.id.clone() })).await.unwrap();
+    assert_eq!((sent_chunks(&world), only_run(&world).await.planning_tries), (vec![0], None));
 }

@@ -32,7 +32,7 @@ fn splitter(schedule: &str) -> (MemoryWorld, Splitter) {
 }
 
 async fn runs(world: &MemoryWorld) -> Vec<Run> {
-    world.ledger.recent_runs(10).await.unwrap()
+    world.ledger.recent_runs(10).await.unwrap().items
 }
 
 #[tokio::test]

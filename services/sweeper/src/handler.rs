@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fanfold_domain::{
-    Cleaning, GroupCount, GroupIndex, Grouping, Run, RunId, RunState, Timestamp,
+    Cleaning, GroupCount, GroupIndex, Grouping, Report, Run, RunId, RunState, Timestamp,
     message::{FoldMessage, Intake, InvalidMessage, encode},
     pipeline::Depends,
 };
@@ -11,7 +11,7 @@ use fanfold_lifecycle::{
     LifecycleError, announce, fail, fail_for_good, finish_if_full, follow_root, give_up, read,
 };
 use fanfold_ports::{
-    Maps, PortError, Ports, Queue,
+    Maps, PortError, Ports, Queue, UnreadableItem,
     clusters::ClusterError,
     ledger::{Saved, StageId, Unfinished},
     objects::UploadError,
@@ -71,6 +71,9 @@ pub enum SweeperError {
     /// A part could not be looked at.
     #[error(transparent)]
     Part(#[from] UploadError),
+    /// An item of the table cannot be read.
+    #[error("{} cannot be read: {}", .0.name, .0.reason)]
+    Unreadable(UnreadableItem),
     /// A dead message cannot be read.
     #[error(transparent)]
     Message(#[from] InvalidMessage),
@@ -125,20 +128,38 @@ impl Sweeper {
         failed
     }
 
+    /// Announces what was not, and does what the run needs. A bus that refuses what is to be announced fails the sweep of
+    /// this run, but keeps it neither from its repair nor from its deadline.
     async fn sweep_run(&self, id: &RunId) -> Result<(), SweeperError> {
         let mut run = read(&*self.ports.ledger, id).await?;
+        let mut announced = Ok(());
         if is_announcement_lost(&run, self.ports.clock.now()) {
-            self.announce_late(&run).await?;
+            announced = self.announce_late(&run).await;
+            if let Err(error) = &announced {
+                tracing::error!(run_id = %id, %error, "not announced");
+            }
             run = read(&*self.ports.ledger, id).await?;
         }
+        self.repair(run).await?;
+        announced
+    }
+
+    async fn repair(&self, run: Run) -> Result<(), SweeperError> {
+        let id = &run.id.clone();
         let Some(repair) = repair(&run, self.ports.clock.now()) else { return Ok(()) };
         tracing::info!(run_id = %id, state = %run.state, ?repair, "run needs repair");
         match repair {
             Repair::CleanUp => return self.clean_up(run).await,
+            Repair::Report => {
+                let message = FoldMessage::Report { run: id.clone(), generation: run.generation };
+                let asked = Run { report: Report::Asked(self.ports.clock.now()), ..run };
+                return self.ask(&asked, message).await;
+            }
             Repair::EndByDeadline => return self.end_by_deadline(&run).await,
-            Repair::EndPlanning => {
-                let reason = "it could not be planned within an hour: the splitter's log tells why";
-                fail(&self.ports, id, run.generation, reason).await?;
+            Repair::EndPlanning(count) => {
+                let why = run.trouble_of(None).unwrap_or("the splitter's log tells why");
+                let reason = format!("it could not be planned in {count} further tries: {why}");
+                fail(&self.ports, id, run.generation, &reason).await?;
                 return Ok(());
             }
             Repair::Plan => self.send(Queue::Intake, encode(&Intake::Resume { run: id.clone() })).await?,
@@ -157,7 +178,7 @@ impl Sweeper {
     /// Gives what was repaired time to take effect: otherwise each sweep would send everything once more, and
     /// a queue that is slow would be made slower.
     async fn note_repair(&self, run: &Run) -> Result<(), SweeperError> {
-        let noted = Run { updated_at: self.ports.clock.now(), ..run.clone() };
+        let noted = Run { repaired_at: Some(self.ports.clock.now()), ..run.clone() };
         // Stale: it is getting on.
         self.ports.ledger.save_run(&noted).await?;
         Ok(())
@@ -181,7 +202,12 @@ impl Sweeper {
     async fn clean_up(&self, run: Run) -> Result<(), SweeperError> {
         let message = FoldMessage::Cleanup { run: run.id.clone(), generation: run.generation };
         let asked = Run { cleaning: Cleaning::Asked(self.ports.clock.now()), ..run };
-        match self.ports.ledger.save_run(&asked).await? {
+        self.ask(&asked, message).await
+    }
+
+    /// Sends the merger a message, once it stands in the run's item that it was asked.
+    async fn ask(&self, asked: &Run, message: FoldMessage) -> Result<(), SweeperError> {
+        match self.ports.ledger.save_run(asked).await? {
             Saved::Now => self.send(Queue::Folds, encode(&message)).await,
             // The next sweep looks again.
             Saved::Stale => Ok(()),
@@ -189,8 +215,15 @@ impl Sweeper {
     }
 
     async fn end_by_deadline(&self, run: &Run) -> Result<(), SweeperError> {
-        let progress = self.progress(run).await?;
-        let reason = format!("not done at its deadline: still {} then{progress}", run.state);
+        let progress = match self.progress(run).await {
+            // Counters that cannot be read keep no run from its end.
+            Err(SweeperError::Port(unread)) if unread.is_permanent() => {
+                format!("; how many chunks ended cannot be read: {unread}")
+            }
+            progress => progress?,
+        };
+        let troubles = troubles(run);
+        let reason = format!("not done at its deadline: still {} then{progress}{troubles}", run.state);
         if run.state == RunState::Completing {
             return Ok(give_up(&self.ports, &run.id, RunState::Failed, &reason).await?);
         }
@@ -248,6 +281,22 @@ impl Sweeper {
     pub(crate) async fn send(&self, queue: Queue, body: String) -> Result<(), SweeperError> {
         Ok(self.ports.queues.send(queue, vec![Outgoing::now(body)]).await?)
     }
+}
+
+/// What kept the run from being planned, or stages from being begun, that still are not.
+fn troubles(run: &Run) -> String {
+    let mut text = String::new();
+    if run.state == RunState::Planning
+        && let Some(error) = run.trouble_of(None)
+    {
+        text += &format!("; when it was last tried to be planned: {error}");
+    }
+    for stage in run.pipeline.stages.iter().filter(|stage| !run.has_begun(&stage.name)) {
+        if let Some(error) = run.trouble_of(Some(&stage.name)) {
+            text += &format!("; stage {} could not be begun: {error}", stage.name);
+        }
+    }
+    text
 }
 
 /// Whether a stage that waits for all of the one at this place was not begun.

@@ -13,4 +13,4 @@ mod watch;
 
 pub use dead::DeadQueue;
 pub use handler::{LeftOff, Sweeper, SweeperError};
-pub use watch::Watcher;
+pub use watch::{WatchLeftOff, Watcher};

@@ -16,7 +16,7 @@ use fanfold_runtime::{
     },
     sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch},
 };
-use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper, Watcher};
+use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper, WatchLeftOff, Watcher};
 use serde::Deserialize;
 
 struct Config {
@@ -71,7 +71,11 @@ async fn handle(
 ) -> Result<Option<SqsBatchResponse>, Error> {
     let Trigger::Dead(event) = trigger else {
         let until = invocation.deadline_at.0.saturating_sub(MARGIN_MS);
-        let (swept, watched) = tokio::join!(sweeper.sweep(Timestamp(until)), watcher.watch());
+        let until = Timestamp(until);
+        let (swept, watched) = tokio::join!(sweeper.sweep(until), watcher.watch(until));
+        if let Err(error) = &watched {
+            tracing::error!(%error, "clusters were not all watched");
+        }
         swept?;
         watched?;
         return Ok(None);
@@ -96,7 +100,8 @@ async fn main() -> ExitCode {
         let kube = KubePorts { fleet, clusters: Arc::new(EksClusters::connect().await) };
         let events = Arc::new(aws.events(Some(event_bus)));
         let ports = Ports { events, ..aws.ports(table, queues) };
-        let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone() };
+        let left_off = WatchLeftOff::default();
+        let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone(), left_off };
         let maps = Arc::new(aws.maps(state_machine));
         let sweeper = Sweeper { ports, maps, work_bucket, left_off: LeftOff::default() };
         let shared = Arc::new((sweeper, watcher, dead));

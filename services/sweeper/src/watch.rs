@@ -1,9 +1,12 @@
 //! One look at the Jobs of live runs: what failed in them without a word, what vanished, what waits and why.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 use fanfold_domain::{
-    ChunkIndex, ChunkSet, Grouping, Launch, LaunchIndex, Outage, Run, RunId, RunState,
+    ChunkIndex, ChunkSet, Grouping, Launch, LaunchIndex, Outage, Run, RunId, RunState, Timestamp,
     cluster::Cluster,
     launch::StageName,
     message::{self, LaunchMessage, encode},
@@ -12,15 +15,15 @@ use fanfold_domain::{
 use fanfold_engine::chunk::ends_or_failures;
 use fanfold_lifecycle::unmarked;
 use fanfold_ports::{
-    KubePorts, PortError, Ports, Queue,
+    ItemList, KubePorts, PortError, Ports, Queue, UnreadableItem,
     clusters::{
         CHUNKS, CHUNKS_PER_POD, ClusterError, KubeJobEnd, KubeJobState, KubePod, LAUNCH, LAUNCH_GENERATION,
         RUN, STAGE,
     },
-    ledger::{Freshness, Saved, StageId},
+    ledger::{Freshness, Saved, StageId, Unfinished},
     queues::Outgoing,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 
 use crate::{SweeperError, trouble};
 
@@ -30,6 +33,8 @@ const AT_ONCE: usize = 16;
 const PAGE: usize = 200;
 /// Jobs of nobody that are deleted in one look.
 const MOST_DELETIONS: usize = 50;
+/// How long Jobs of nobody are deleted for after the time to look at launches is over.
+const DELETIONS_MS: u64 = 10_000;
 /// Lines of a failed pod's log that are shown.
 const LOG_LINES: u32 = 5;
 /// Longer than a launch's message may be on its way.
@@ -50,14 +55,79 @@ pub struct Watcher {
     pub kube: KubePorts,
     /// The bucket of parts.
     pub work_bucket: String,
+    /// Where the last look ran out of time.
+    pub left_off: WatchLeftOff,
 }
 
+/// What a cluster answers that is asked for its Jobs.
+type Answer = Result<Vec<KubeJobState>, ClusterError>;
+
 /// What the clusters answered.
+#[derive(Default)]
 struct Sight {
     clusters: Vec<Cluster>,
+    /// Clusters whose items cannot be read: what they were given is left alone.
+    unreadable: BTreeSet<String>,
     outages: BTreeMap<String, Outage>,
+    /// The clusters that were asked.
+    asked: BTreeSet<String>,
     /// The Jobs of each cluster that answered.
     jobs: BTreeMap<String, Vec<KubeJobState>>,
+}
+
+/// The generations of the launches of the runs that were looked at, by stage and index.
+#[derive(Default)]
+struct Known(BTreeMap<RunId, BTreeMap<(String, LaunchIndex), u32>>);
+
+impl Known {
+    fn learn(&mut self, tasks: &[Task]) {
+        for task in tasks {
+            let generations = self.0.entry(task.run.id.clone()).or_default();
+            let stage = &task.stage.stage;
+            generations.extend(
+                task.launches.iter().map(|launch| ((stage.clone(), launch.index), launch.generation)),
+            );
+        }
+    }
+}
+
+/// Where a look ran out of time.
+#[derive(Debug, Default)]
+struct Place {
+    /// Behind this run.
+    after: Option<Unfinished>,
+    /// So many launches of the next runs were looked at.
+    launches: usize,
+}
+
+/// Where the last look ran out of time, if it did: the next goes on there. A new container begins with the most urgent
+/// run.
+#[derive(Debug, Default)]
+pub struct WatchLeftOff(Mutex<Place>);
+
+impl WatchLeftOff {
+    fn take(&self) -> Place {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, place: Place) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    }
+}
+
+/// What could not be looked at.
+#[derive(Default)]
+struct Failed(Option<SweeperError>);
+
+impl Failed {
+    fn note(&mut self, what: String, error: SweeperError) {
+        tracing::error!(what, %error, "could not be looked at");
+        self.0.get_or_insert(error);
+    }
+
+    fn outcome(self) -> Result<(), SweeperError> {
+        self.0.map_or(Ok(()), Err)
+    }
 }
 
 /// A run that is under way on clusters.
@@ -69,101 +139,162 @@ struct Task {
 }
 
 impl Watcher {
-    /// Looks once at the Jobs of all runs that are under way on clusters.
+    /// Looks once at the Jobs of all runs that are under way on clusters. At `until` it begins with no other cluster and
+    /// no other launch: those are the next look's. What cannot be read, or fails, keeps nothing else from being looked at.
     ///
     /// # Errors
-    /// Something failed for some launches; the others were looked at.
-    pub async fn watch(&self) -> Result<(), SweeperError> {
-        let clusters = self.kube.fleet.clusters().await?;
-        if clusters.is_empty() {
+    /// Something failed for some clusters, runs or launches; the others were looked at.
+    pub async fn watch(&self, until: Timestamp) -> Result<(), SweeperError> {
+        let ItemList { items: clusters, unreadable } = self.kube.fleet.clusters().await?;
+        if clusters.is_empty() && unreadable.is_empty() {
             return Ok(());
         }
-        let tasks = self.tasks().await?;
-        let sight = self.ask(clusters, &tasks).await?;
-        let mut failed = None;
-        for task in &tasks {
-            for launch in &task.launches {
-                if let Err(error) = self.look(task, launch, &sight).await {
-                    tracing::error!(run_id = %task.run.id, launch = launch.index.0, %error, "launch could not be looked at");
-                    failed = Some(error);
-                }
-            }
+        let outages = self.kube.fleet.outages().await?;
+        let mut sight = Sight { clusters, outages, ..Sight::default() };
+        let mut failed = Failed::default();
+        for item in unreadable {
+            sight.unreadable.insert(item.name.clone());
+            failed.note(format!("cluster {}", item.name), SweeperError::Unreadable(item));
         }
-        self.delete_nobodys(&tasks, &sight).await?;
-        failed.map_or(Ok(()), Err)
+        self.ask(&mut sight, &[], until, &mut failed).await;
+        let known = self.look_at_runs(&mut sight, until, &mut failed).await;
+        self.delete_nobodys(&known, &sight, until.plus_ms(DELETIONS_MS), &mut failed).await;
+        failed.outcome()
     }
 
-    async fn tasks(&self) -> Result<Vec<Task>, SweeperError> {
-        let (mut tasks, mut after) = (Vec::new(), None);
+    /// Looks at the launches of all runs, a few runs at a time, from where the last look ran out of time. Returns the
+    /// launches that it came to know.
+    async fn look_at_runs(&self, sight: &mut Sight, until: Timestamp, failed: &mut Failed) -> Known {
+        let mut known = Known::default();
+        let Place { mut after, mut launches } = self.left_off.take();
         loop {
-            let page = self.ports.ledger.unfinished_runs(after.as_ref(), PAGE).await?;
-            let found: Vec<Vec<Task>> =
-                stream::iter(&page).map(|run| self.tasks_of(&run.id)).buffered(AT_ONCE).try_collect().await?;
-            tasks.extend(found.into_iter().flatten());
-            if page.len() < PAGE {
-                return Ok(tasks);
+            let page = match self.ports.ledger.unfinished_runs(after.as_ref(), PAGE).await {
+                Ok(page) => page,
+                Err(error) => {
+                    failed.note("the list of runs".to_owned(), error.into());
+                    return known;
+                }
+            };
+            for runs in page.chunks(AT_ONCE) {
+                let tasks = self.tasks(runs, failed).await;
+                self.ask(sight, &tasks, until, failed).await;
+                known.learn(&tasks);
+                let all =
+                    tasks.iter().flat_map(|task| task.launches.iter().map(move |launch| (task, launch)));
+                for (place, (task, launch)) in all.enumerate().skip(std::mem::take(&mut launches)) {
+                    if let Err(error) = self.look(task, launch, sight).await {
+                        failed.note(format!("launch {} of run {}", launch.index, task.run.id), error);
+                    }
+                    if self.ports.clock.now() >= until {
+                        tracing::warn!(run_id = %task.run.id, "the look ran out of time, and the next goes on behind this launch");
+                        self.left_off.note(Place { after, launches: place + 1 });
+                        return known;
+                    }
+                }
+                after = runs.last().cloned();
             }
-            after = page.into_iter().next_back();
+            if page.len() < PAGE {
+                return known;
+            }
         }
     }
 
-    /// The stages of a run that are on clusters, with their launches, if it is under way.
-    async fn tasks_of(&self, id: &RunId) -> Result<Vec<Task>, SweeperError> {
-        let Some(run) = self.ports.ledger.run(id, Freshness::Consistent).await? else {
-            return Ok(Vec::new());
+    /// The stages of these runs that are on clusters.
+    async fn tasks(&self, runs: &[Unfinished], failed: &mut Failed) -> Vec<Task> {
+        let read = |run: &Unfinished| {
+            let id = run.id.clone();
+            async move { (self.tasks_of(&id).await, id) }
         };
-        if !matches!(run.state, RunState::Planning | RunState::Running) {
-            return Ok(Vec::new());
+        let read: Vec<_> = stream::iter(runs.iter().map(read)).buffered(AT_ONCE).collect().await;
+        let mut all = Vec::new();
+        for (tasks, id) in read {
+            match tasks {
+                Ok((tasks, unreadable)) => {
+                    all.extend(tasks);
+                    for item in unreadable {
+                        let what = format!("launch {} of run {id}", item.name);
+                        failed.note(what, SweeperError::Unreadable(item));
+                    }
+                }
+                Err(error) => failed.note(format!("run {id}"), error),
+            }
         }
-        let mut tasks = Vec::new();
+        all
+    }
+
+    /// The stages of a run that are on clusters, with their launches, if it is under way; and its launches that cannot be
+    /// read.
+    async fn tasks_of(&self, id: &RunId) -> Result<(Vec<Task>, Vec<UnreadableItem>), SweeperError> {
+        let (mut tasks, mut all_unreadable) = (Vec::new(), Vec::new());
+        let run = self.ports.ledger.run(id, Freshness::Consistent).await?;
+        let Some(run) = run.filter(|run| matches!(run.state, RunState::Planning | RunState::Running)) else {
+            return Ok((tasks, all_unreadable));
+        };
         for (place, stage) in run.pipeline.stages.iter().enumerate() {
             let (RunOn::Eks(_), Some(grouping)) = (&stage.run_on, run.grouping_at(place)) else { continue };
             let id = StageId::of(&run, &stage.name);
-            let launches = self.kube.fleet.launches(&id).await?;
+            let ItemList { items: launches, unreadable } = self.kube.fleet.launches(&id).await?;
+            all_unreadable.extend(unreadable);
             tasks.push(Task { run: run.clone(), stage: id, grouping, launches });
         }
-        Ok(tasks)
+        Ok((tasks, all_unreadable))
     }
 
-    /// Asks every cluster for its Jobs, but those that are left out now. One that is about to lose what it was given
-    /// is asked first: who takes nothing new is left out too, and may well run what it has.
-    async fn ask(&self, clusters: Vec<Cluster>, tasks: &[Task]) -> Result<Sight, SweeperError> {
-        let mut outages = self.kube.fleet.outages().await?;
+    /// Asks clusters for their Jobs that were not asked yet, but those that are left out now. One that is about to lose
+    /// what it was given is asked first: who takes nothing new is left out too, and may well run what it has.
+    async fn ask(&self, sight: &mut Sight, tasks: &[Task], until: Timestamp, failed: &mut Failed) {
         let now = self.ports.clock.now();
         let has_launches = |cluster: &Cluster| {
             let mut launches = tasks.iter().flat_map(|task| &task.launches);
             launches.any(|launch| launch.is_created && launch.cluster.as_ref() == Some(&cluster.name))
         };
-        let asked = clusters.iter().filter(|cluster| match outages.get(&cluster.name) {
+        let Sight { clusters, outages, asked, jobs, .. } = sight;
+        let due = clusters.iter().filter(|cluster| match outages.get(&cluster.name) {
+            _ if asked.contains(&cluster.name) => false,
             Some(outage) if outage.leaves_out(now) => outage.gives_up(now) && has_launches(cluster),
             _ => true,
         });
-        let answers: Vec<(&Cluster, Result<Vec<KubeJobState>, ClusterError>)> = stream::iter(asked)
-            .map(|cluster| async move { (cluster, self.kube.clusters.jobs(cluster).await) })
+        let answers: Vec<(&Cluster, Option<Answer>)> = stream::iter(due)
+            .map(|cluster| async move {
+                let is_late = self.ports.clock.now() >= until;
+                (cluster, if is_late { None } else { Some(self.kube.clusters.jobs(cluster).await) })
+            })
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        let mut jobs = BTreeMap::new();
         for (cluster, answer) in answers {
-            let before = outages.get(&cluster.name);
-            match answer {
-                Ok(list) => {
-                    if before.is_some() {
-                        self.kube.fleet.note_outage(&cluster.name, None).await?;
-                        outages.remove(&cluster.name);
-                    }
-                    jobs.insert(cluster.name.clone(), list);
-                }
-                Err(error) => {
-                    tracing::warn!(cluster = cluster.name, %error, "cluster does not tell its Jobs");
-                    let now = self.ports.clock.now();
-                    let outage = Outage::after(before, now, message::truncate(error.detail));
-                    self.kube.fleet.note_outage(&cluster.name, Some(&outage)).await?;
-                    outages.insert(cluster.name.clone(), outage);
-                }
+            let Some(answer) = answer else { continue };
+            asked.insert(cluster.name.clone());
+            let noted = self.note_answer(cluster, answer, outages, jobs).await;
+            if let Err(error) = noted {
+                failed.note(format!("the outage of cluster {}", cluster.name), error.into());
             }
         }
-        Ok(Sight { clusters, outages, jobs })
+    }
+
+    async fn note_answer(
+        &self,
+        cluster: &Cluster,
+        answer: Answer,
+        outages: &mut BTreeMap<String, Outage>,
+        jobs: &mut BTreeMap<String, Vec<KubeJobState>>,
+    ) -> Result<(), PortError> {
+        match answer {
+            Ok(list) => {
+                jobs.insert(cluster.name.clone(), list);
+                if outages.remove(&cluster.name).is_some() {
+                    self.kube.fleet.note_outage(&cluster.name, None).await?;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(cluster = cluster.name, %error, "cluster does not tell its Jobs");
+                let (before, now) = (outages.get(&cluster.name), self.ports.clock.now());
+                let outage = Outage::after(before, now, message::truncate(error.detail));
+                outages.insert(cluster.name.clone(), outage.clone());
+                self.kube.fleet.note_outage(&cluster.name, Some(&outage)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Looks at one launch, and does what it needs.
@@ -175,6 +306,9 @@ impl Watcher {
             return if is_old(LOST_MS) { self.send_again(task, launch).await } else { Ok(()) };
         };
         let Some(cluster) = sight.clusters.iter().find(|cluster| cluster.name == *name) else {
+            if sight.unreadable.contains(name) {
+                return Ok(());
+            }
             return self.launch_anew(task, launch, format!("cluster {name} is declared no more")).await;
         };
         let Some(jobs) = sight.jobs.get(name) else {
@@ -374,41 +508,65 @@ impl Watcher {
     }
 
     /// Deletes Jobs that nobody waits for: of runs that have ended, and of generations that have passed.
-    async fn delete_nobodys(&self, tasks: &[Task], sight: &Sight) -> Result<(), SweeperError> {
-        let mut deleted = 0;
+    async fn delete_nobodys(&self, known: &Known, sight: &Sight, until: Timestamp, failed: &mut Failed) {
+        let (mut deleted, mut runs) = (0, BTreeMap::new());
         for cluster in &sight.clusters {
             for job in sight.jobs.get(&cluster.name).into_iter().flatten() {
+                if deleted == MOST_DELETIONS || self.ports.clock.now() >= until {
+                    return;
+                }
                 let is_live = !job.is_going && job.end.is_none();
-                if is_live && deleted < MOST_DELETIONS && self.is_nobodys(tasks, job).await? {
-                    tracing::info!(
-                        cluster = cluster.name,
-                        job = job.name,
-                        "job deleted that nobody waits for"
-                    );
-                    self.delete(cluster, &job.name).await?;
-                    deleted += 1;
+                if !is_live {
+                    continue;
+                }
+                match self.delete_if_nobodys(known, &mut runs, cluster, job).await {
+                    Ok(is_deleted) => deleted += usize::from(is_deleted),
+                    Err(error) => failed.note(format!("Job {} on cluster {}", job.name, cluster.name), error),
                 }
             }
         }
-        Ok(())
     }
 
-    async fn is_nobodys(&self, tasks: &[Task], job: &KubeJobState) -> Result<bool, PortError> {
+    async fn delete_if_nobodys(
+        &self,
+        known: &Known,
+        runs: &mut BTreeMap<RunId, bool>,
+        cluster: &Cluster,
+        job: &KubeJobState,
+    ) -> Result<bool, SweeperError> {
+        let is_nobodys = self.is_nobodys(known, runs, job).await?;
+        if is_nobodys {
+            tracing::info!(cluster = cluster.name, job = job.name, "job deleted that nobody waits for");
+            self.delete(cluster, &job.name).await?;
+        }
+        Ok(is_nobodys)
+    }
+
+    /// `runs`: which of those that were not looked at have ended, as far as they were read.
+    async fn is_nobodys(
+        &self,
+        known: &Known,
+        runs: &mut BTreeMap<RunId, bool>,
+        job: &KubeJobState,
+    ) -> Result<bool, PortError> {
         let label = |name: &str| job.labels.get(name).map_or("", String::as_str);
         let number = |name: &str| label(name).parse::<u32>().ok();
         let Ok(run) = label(RUN).parse::<RunId>() else { return Ok(false) };
-        if tasks.iter().all(|task| task.run.id != run) {
-            // It may have begun after the look at the runs.
-            let run = self.ports.ledger.run(&run, Freshness::Consistent).await?;
-            return Ok(run.is_none_or(|run| run.state.has_ended()));
-        }
+        let Some(launches) = known.0.get(&run) else {
+            // It may have begun after the look at the runs, or the look did not come to it.
+            if let Some(has_ended) = runs.get(&run) {
+                return Ok(*has_ended);
+            }
+            let read = self.ports.ledger.run(&run, Freshness::Consistent).await?;
+            let has_ended = read.is_none_or(|run| run.state.has_ended());
+            runs.insert(run, has_ended);
+            return Ok(has_ended);
+        };
         let (Some(launch), Some(generation)) = (number(LAUNCH), number(LAUNCH_GENERATION)) else {
             return Ok(false);
         };
-        let of_stage = tasks.iter().find(|task| task.run.id == run && task.stage.stage == label(STAGE));
-        let launches = of_stage.map_or(&[][..], |task| &task.launches);
-        let now = launches.iter().find(|known| known.index == LaunchIndex(launch));
-        Ok(now.is_some_and(|now| now.generation > generation))
+        let now = launches.get(&(label(STAGE).to_owned(), LaunchIndex(launch)));
+        Ok(now.is_some_and(|now| *now > generation))
     }
 
     async fn pods(&self, cluster: &Cluster, job: &KubeJobState) -> Result<Vec<KubePod>, SweeperError> {

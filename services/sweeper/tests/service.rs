@@ -12,7 +12,7 @@ use fanfold_ports::{
     Clock, Ledger, Objects, Queue,
     contract::sample_run,
     ledger::{CreatedOwner, Freshness, StageId},
-    memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
+    memory::{Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
     objects::Condition,
 };
 use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper};
@@ -79,21 +79,83 @@ async fn a_run_that_is_getting_on_is_left_alone() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_run_stuck_in_planning_is_planned_again_every_ten_minutes_and_failed_after_an_hour() {
-    let (world, sweeper, run) = world(RunState::Planning).await;
-    for _ in 0..59 {
+/// As the splitter does for each message of a run in planning, and dies then.
+async fn try_in_vain(world: &MemoryWorld, run: &Run) -> usize {
+    let resumes = world.queues.drain(Queue::Intake);
+    for message in &resumes {
+        assert_eq!(decode::<Intake>(&message.body).unwrap(), Intake::Resume { run: run.id.clone() });
+        if let Some(counted) = now(world, run).await.counting_try(world.clock.now()) {
+            world.ledger.save_run(&counted).await.unwrap();
+        }
+    }
+    resumes.len()
+}
+
+async fn sweep_each_minute(world: &MemoryWorld, sweeper: &Sweeper, minutes: u64) {
+    for _ in 0..minutes {
         world.clock.sleep_ms(MINUTE).await;
         sweeper.sweep(NEVER).await.unwrap();
     }
-    let resumes = world.queues.drain(Queue::Intake);
-    assert_eq!(resumes.len(), 5);
-    assert!(resumes.iter().all(|message| decode::<Intake>(&message.body).unwrap() == Intake::Resume { run: run.id.clone() }));
-    world.clock.sleep_ms(MINUTE).await;
-    sweeper.sweep(NEVER).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_stuck_in_planning_is_planned_again_every_ten_minutes_and_failed_after_five_further_tries() {
+    let (world, sweeper, run) = world(RunState::Planning).await;
+    let mut tries = 0;
+    for _ in 0..59 {
+        sweep_each_minute(&world, &sweeper, 1).await;
+        tries += try_in_vain(&world, &run).await;
+    }
+    assert_eq!((tries, now(&world, &run).await.state), (5, RunState::Planning));
+    let noted = now(&world, &run).await.noting_trouble(None, "the bucket is slow").unwrap();
+    world.ledger.save_run(&noted).await.unwrap();
+    sweep_each_minute(&world, &sweeper, 1).await;
     let run = now(&world, &run).await;
     assert_eq!(run.state, RunState::Failed);
-    assert!(run.reason.unwrap().contains("could not be planned within an hour"));
+    assert_eq!(run.reason.unwrap(), "it could not be planned in 5 further tries: the bucket is slow");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waits_behind_others_is_not_failed_for_it() {
+    let (world, sweeper, run) = world(RunState::Planning).await;
+    sweep_each_minute(&world, &sweeper, 5 * 60).await;
+    assert_eq!(now(&world, &run).await.state, RunState::Planning);
+    // Its messages come all at once: that is one try.
+    assert_eq!(try_in_vain(&world, &run).await, 30);
+    assert_eq!(now(&world, &run).await.planning_tries.unwrap().count, 1);
+    sweep_each_minute(&world, &sweeper, 20).await;
+    assert_eq!(now(&world, &run).await.state, RunState::Planning);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_planning_gets_on_is_not_failed_however_long_it_takes() {
+    let (world, sweeper, run) = world(RunState::Planning).await;
+    for _ in 0..10 {
+        for _ in 0..40 {
+            sweep_each_minute(&world, &sweeper, 1).await;
+            try_in_vain(&world, &run).await;
+        }
+        let now = now(&world, &run).await;
+        assert_eq!(now.state, RunState::Planning);
+        world.ledger.save_run(&Run { updated_at: world.clock.now(), ..now }).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_tells_what_kept_a_stage_from_being_begun() {
+    let (world, sweeper, run) = world(RunState::Running).await;
+    let name = run.last_stage().name.clone();
+    let noted = run.noting_trouble(Some(&name), "start of x: ThrottlingException (transient)").unwrap();
+    world.ledger.save_run(&noted).await.unwrap();
+    world.clock.sleep_ms(25 * HOUR).await;
+    sweeper.sweep(NEVER).await.unwrap();
+    let reason = now(&world, &run).await.reason.unwrap();
+    assert!(
+        reason.ends_with(&format!(
+            "; stage {name} could not be begun: start of x: ThrottlingException (transient)"
+        )),
+        "{reason}"
+    );
 }
 
 /// All tries of a plan step may take longer than a splitter does.
@@ -327,4 +389,76 @@ async fn a_sweep_that_runs_out_of_time_leaves_the_others_to_the_next() {
     }
     // Each was sent to be planned again, and none twice.
     assert_eq!(world.queues.drain(Queue::Intake).len(), 41);
+}
+
+/// A running run whose beginning is not announced, and a sweeper whose bus refuses everything.
+async fn without_a_bus() -> (MemoryWorld, Sweeper, Run) {
+    let (world, sweeper, run) = world(RunState::Planning).await;
+    let running = run.advanced(RunState::Running, world.clock.now()).unwrap();
+    assert!(!running.unannounced.is_empty());
+    world.ledger.save_run(&running).await.unwrap();
+    world.faults.refuse("the bus");
+    let ports = world.ports(&Invocation::new("sweeper"));
+    (world, Sweeper { ports, ..sweeper }, run)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_refuses_keeps_no_run_from_its_repair_and_fails_the_sweep() {
+    let (world, sweeper, run) = without_a_bus().await;
+    mark(&world, &run, &[0, 1]).await;
+    world.clock.sleep_ms(10 * MINUTE).await;
+    let failed = sweeper.sweep(NEVER).await.unwrap_err().to_string();
+    assert!(failed.contains("1 runs could not be swept") && failed.contains("the bus"), "{failed}");
+    assert_eq!(folds(&world), [fold(&run)]);
+    assert!(!now(&world, &run).await.unannounced.is_empty(), "it is still to be announced");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_refuses_keeps_no_run_from_its_deadline() {
+    let (world, sweeper, run) = without_a_bus().await;
+    world.clock.sleep_ms(24 * HOUR - MINUTE).await;
+    sweeper.sweep(NEVER).await.unwrap_err();
+    assert_eq!(now(&world, &run).await.state, RunState::Running);
+    world.clock.sleep_ms(MINUTE).await;
+    sweeper.sweep(NEVER).await.ok();
+    assert_eq!(now(&world, &run).await.state, RunState::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn counters_that_cannot_be_read_keep_no_run_from_its_deadline() {
+    let (world, sweeper, run) = world(RunState::Running).await;
+    world.faults.refuse("group 0 of");
+    let sweeper = Sweeper { ports: world.ports(&Invocation::new("sweeper")), ..sweeper };
+    world.clock.sleep_ms(25 * HOUR).await;
+    sweeper.sweep(NEVER).await.unwrap();
+    let run = now(&world, &run).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert!(run.reason.unwrap().contains("how many chunks ended cannot be read"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_run_keeps_no_other_from_being_swept() {
+    let (world, sweeper, run) = world(RunState::Running).await;
+    let due = overdue(&world, 1).await;
+    world.ledger.spoil_run(&run.id, "{}");
+    world.clock.sleep_ms(HOUR).await;
+    let swept = sweeper.sweep(NEVER).await.unwrap_err().to_string();
+    assert!(swept.contains("1 runs could not be swept"), "{swept}");
+    assert_eq!(failed(&world, &due).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_bad_records_that_was_not_asked_for_or_was_lost_is_asked_for_again_until_it_is_given_up() {
+    let (world, sweeper, run) = world(RunState::Failed).await;
+    sweep_each_minute(&world, &sweeper, 16).await;
+    assert_eq!(folds(&world), []);
+    for _ in 0..2 {
+        sweep_each_minute(&world, &sweeper, 17).await;
+        assert_eq!(folds(&world), [report(&run)]);
+    }
+    assert_eq!(now(&world, &run).await.updated_at, run.updated_at, "it still ended when it did");
+    sweeper.handle_dead(DeadQueue::Folds, &encode(&report(&run))).await.unwrap();
+    assert!(now(&world, &run).await.is_settled());
+    sweep_each_minute(&world, &sweeper, 60).await;
+    assert_eq!(folds(&world), []);
 }

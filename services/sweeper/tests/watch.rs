@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use fanfold_domain::{
     ByteRange, ChunkIndex, ChunkSet, GroupIndex, Grouping, Launch, LaunchIndex, LineEnd, Mark, ObjectName,
-    Outage, Plan, Run, RunId, RunState, Sums,
+    Outage, Plan, Run, RunId, RunState, Sums, Timestamp,
     cluster::Cluster,
     launch::StageName,
     message::{ChunkEnd, Completion, LaunchMessage, decode},
@@ -21,14 +21,16 @@ use fanfold_ports::{
     },
     contract::sample_run,
     ledger::{Saved, StageId},
-    memory::{MEMORY_EPOCH, MemoryClusters, MemoryJob, MemoryWorld, memory_ports},
+    memory::{Faulty, Invocation, MEMORY_EPOCH, MemoryClusters, MemoryJob, MemoryWorld, memory_ports},
     objects::{Condition, Metadata},
 };
-use fanfold_sweeper::Watcher;
+use fanfold_sweeper::{WatchLeftOff, Watcher};
 use serde_json::json;
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
+/// When a look that takes its time runs out of it.
+const NEVER: Timestamp = Timestamp(u64::MAX);
 const PIPELINE: &str = "pipeline: p\nsource: {prefix: in/, format: lines}\n\
      stages: [{name: s, run_on: eks, process: copy, max_concurrency: 2}]\n";
 
@@ -54,7 +56,7 @@ impl Stack {
             world.fleet.put_cluster(&cluster(name)).await.unwrap();
         }
         let kube = KubePorts { fleet: world.fleet.clone(), clusters: clusters.clone() };
-        let watcher = Watcher { ports, kube, work_bucket: "work".into() };
+        let watcher = Watcher { ports, kube, work_bucket: "work".into(), left_off: WatchLeftOff::default() };
         Self { world, clusters, watcher, run }
     }
 
@@ -132,7 +134,7 @@ impl Stack {
     /// Looks once, after so many milliseconds.
     async fn watch_after(&self, ms: u64) {
         self.world.clock.sleep_ms(ms).await;
-        self.watcher.watch().await.unwrap();
+        self.watcher.watch(NEVER).await.unwrap();
     }
 
     fn told(&self) -> Told {
@@ -558,4 +560,88 @@ async fn the_launches_of_a_run_that_has_ended_are_let_be() {
     stack.clusters.take("one", &job).unwrap();
     stack.watch_after(20 * MINUTE).await;
     assert!(stack.world.queues.pending().is_empty(), "nothing more is done for {id}");
+}
+
+const NEWER: &str = r#"{"of_a_newer_version":true}"#;
+
+/// The second launch is on cluster `two`, and its Job has vanished from there: it is launched anew.
+async fn with_a_lost_job(stack: &Stack) {
+    let lost = Launch { generation: 0, ..new_launch(1, "4-7") };
+    let job = stack.launched(&lost, "two").await;
+    stack.clusters.take("two", &job).unwrap();
+}
+
+async fn look_and_meet_with_something(stack: &Stack) {
+    stack.world.clock.sleep_ms(10 * MINUTE).await;
+    stack.watcher.watch(NEVER).await.unwrap_err();
+    assert_eq!(stack.launch(1).await.generation, 1, "the other launch was looked at");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_run_keeps_no_other_from_being_watched_and_no_job_from_being_deleted() {
+    let (stack, _) = Stack::with_job().await;
+    with_a_lost_job(&stack).await;
+    let unreadable = running("of a newer version");
+    stack.world.ledger.create_run(&unreadable).await.unwrap();
+    let kept = stack.create_job(&unreadable, &new_launch(0, "0-7"), "one").await;
+    let nobodys = stack.create_job(&running("never began"), &new_launch(0, "0-7"), "two").await;
+    stack.world.ledger.spoil_run(&unreadable.id, NEWER);
+    look_and_meet_with_something(&stack).await;
+    assert!(stack.clusters.job("two", &nobodys).is_none());
+    assert!(stack.clusters.job("one", &kept).is_some(), "whether its run has ended is not known");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_unreadable_cluster_was_given_is_let_be_and_the_others_are_watched() {
+    let (stack, job) = Stack::with_job().await;
+    with_a_lost_job(&stack).await;
+    stack.world.fleet.spoil_cluster("one", NEWER);
+    look_and_meet_with_something(&stack).await;
+    let launch = stack.launch(0).await;
+    assert_eq!((launch.generation, launch.cluster.as_deref()), (0, Some("one")));
+    assert!(stack.clusters.job("one", &job).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_launch_keeps_no_other_from_being_watched() {
+    let (stack, job) = Stack::with_job().await;
+    with_a_lost_job(&stack).await;
+    stack.world.fleet.spoil_launch(&StageId::last_of(&stack.run), LaunchIndex(0), NEWER);
+    look_and_meet_with_something(&stack).await;
+    assert!(stack.clusters.job("one", &job).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_cannot_be_noted_keeps_no_other_cluster_from_being_watched() {
+    let (stack, _) = Stack::with_job().await;
+    with_a_lost_job(&stack).await;
+    stack.clusters.fail("one", ClusterFault::Unreachable, 60 * MINUTE);
+    stack.world.faults.refuse("one");
+    let fleet = Faulty::new(stack.world.fleet.clone(), stack.world.faults.clone(), Invocation::new("w"));
+    let kube = KubePorts { fleet: Arc::new(fleet), ..stack.watcher.kube.clone() };
+    let watcher = Watcher { kube, ..stack.watcher };
+    look_and_meet_with_something(&Stack { watcher, ..stack }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_runs_out_of_time_goes_on_behind_its_last_launch() {
+    let stack = Stack::new().await;
+    let other = running("another");
+    stack.world.ledger.create_run(&other).await.unwrap();
+    for index in 0..2 {
+        for run in [&stack.run, &other] {
+            let lost = new_launch(index, "0-3");
+            stack.world.fleet.save_launch(&StageId::last_of(run), &lost).await.unwrap();
+        }
+    }
+    stack.world.clock.sleep_ms(16 * MINUTE).await;
+    let mut sent = Vec::new();
+    for _ in 0..4 {
+        stack.watcher.watch(MEMORY_EPOCH).await.unwrap();
+        let [message] = &stack.sent()[..] else { panic!("one launch a look") };
+        sent.push((message.run.clone(), message.launch));
+    }
+    sent.sort();
+    sent.dedup();
+    assert_eq!(sent.len(), 4, "each was looked at, and none twice");
 }

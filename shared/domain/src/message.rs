@@ -152,6 +152,11 @@ impl Failure {
         Self { reason: truncate(reason.into()), record: None, offset: None, bad_records: None }
     }
 
+    /// The failure of a chunk whose noted failure cannot be read, for this reason.
+    pub fn unreadable(reason: &str) -> Self {
+        Self::of_chunk(format!("why it failed was noted, and cannot be read: {reason}"))
+    }
+
     /// The failure of a chunk that reads one which failed.
     pub fn inherited(stage: &str, input: ChunkIndex) -> Self {
         Self::of_chunk(format!("chunk {input} of stage {stage}, which it reads, failed"))

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use fanfold_domain::{Launch, LaunchIndex, Outage, cluster::Cluster};
 
 use crate::{
-    Clusters, PortError,
+    Clusters, ItemList, PortError,
     ledger::{Saved, StageId},
 };
 
@@ -19,12 +19,13 @@ pub trait Fleet: Send + Sync {
     async fn put_cluster(&self, cluster: &Cluster) -> Result<(), PortError>;
 
     /// All clusters, by name. Consistent.
-    async fn clusters(&self) -> Result<Vec<Cluster>, PortError>;
+    async fn clusters(&self) -> Result<ItemList<Cluster>, PortError>;
 
     /// Keeps that a cluster failed, or with none that it answered. Of two at the same time one stays.
     async fn note_outage(&self, cluster: &str, outage: Option<&Outage>) -> Result<(), PortError>;
 
-    /// The outages, by cluster.
+    /// The outages, by cluster. One that cannot be read is as if it had not been noted: it is noted anew at the next
+    /// failure.
     async fn outages(&self) -> Result<BTreeMap<String, Outage>, PortError>;
 
     /// Replaces a launch's item if its revision is still `launch.revision` (0: if there is none); the stored one is
@@ -35,7 +36,7 @@ pub trait Fleet: Send + Sync {
     async fn launch(&self, stage: &StageId, index: LaunchIndex) -> Result<Option<Launch>, PortError>;
 
     /// The launches of a stage that were kept, by index. Consistent.
-    async fn launches(&self, stage: &StageId) -> Result<Vec<Launch>, PortError>;
+    async fn launches(&self, stage: &StageId) -> Result<ItemList<Launch>, PortError>;
 }
 
 /// What a service needs that gives chunks to clusters.

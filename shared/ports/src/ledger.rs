@@ -6,7 +6,7 @@ use fanfold_domain::{
     SCAN, Sums, Timestamp, message::Failure, pipeline::Pipeline,
 };
 
-use crate::PortError;
+use crate::{ItemList, PortError};
 
 /// How fresh a read must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub trait Ledger: Send + Sync {
     /// Creates a run unless one of its id exists. The item is as given, its revision too.
     async fn create_run(&self, run: &Run) -> Result<Created, PortError>;
 
-    /// Reads a run.
+    /// Reads a run. One that this version cannot read is a permanent error.
     async fn run(&self, id: &RunId, freshness: Freshness) -> Result<Option<Run>, PortError>;
 
     /// Replaces a run's item by `run` if its revision is still `run.revision`; the stored one is one higher.
@@ -143,15 +143,15 @@ pub trait Ledger: Send + Sync {
     async fn save_run_as_owner(&self, run: &Run) -> Result<Saved, PortError>;
 
     /// Runs that are not settled ([`Run::is_settled`]), oldest deadline first, at most `limit`, from behind `after` on if it is given: which
-    /// need not be there any more. Fewer than `limit` are the last. May lag behind.
+    /// need not be there any more. Fewer than `limit` are the last. Runs that cannot be read are among them. May lag behind.
     async fn unfinished_runs(
         &self,
         after: Option<&Unfinished>,
         limit: usize,
     ) -> Result<Vec<Unfinished>, PortError>;
 
-    /// The latest runs by creation, newest first, at most `limit`. May lag behind.
-    async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError>;
+    /// The latest runs by creation, newest first, at most `limit` with those that cannot be read. May lag behind.
+    async fn recent_runs(&self, limit: usize) -> Result<ItemList<Run>, PortError>;
 
     /// Creates a run as the owner of its output, unless a run of its id exists, or a run of a newer event of the same
     /// source took the output before ([`Ownership::taking`]). One transaction writes the ownership, its epoch raised, and
@@ -206,12 +206,13 @@ pub trait Ledger: Send + Sync {
     ) -> Result<(), PortError>;
 
     /// Why chunks failed, by index, at most `limit`. A chunk that was noted need not have been marked failed:
-    /// its group says so.
+    /// its group says so. What cannot be read is a failure whose reason says that.
     async fn failures(&self, stage: &StageId, limit: usize) -> Result<Vec<(ChunkIndex, Failure)>, PortError>;
 
-    /// Keeps a pipeline under its name: the version it has now, from 1, raised only if the document differs.
+    /// Keeps a pipeline under its name: the version it has now, from 1, raised only if the document differs. One that
+    /// cannot be read differs.
     async fn put_pipeline(&self, pipeline: &Pipeline) -> Result<u32, PortError>;
 
-    /// All pipelines, by name.
-    async fn pipelines(&self) -> Result<Vec<KeptPipeline>, PortError>;
+    /// All pipelines, by name. Consistent.
+    async fn pipelines(&self) -> Result<ItemList<KeptPipeline>, PortError>;
 }

@@ -13,10 +13,11 @@ use fanfold_domain::{
     map::{ExecutionName, MapInput},
 };
 use fanfold_ports::{
-    Ports, Queue,
+    Fleet, Ports, Queue,
     contract::{
         EventsUnderTest, FleetUnderTest, LedgerUnderTest, Looker, MapsUnderTest, ObjectsUnderTest,
-        PacerUnderTest, QueuesUnderTest, Receiver, SchedulesUnderTest, Stopper, Watcher, WebUnderTest,
+        PacerUnderTest, QueuesUnderTest, Receiver, SchedulesUnderTest, Spoiled, Spoiler, Stopper, Watcher,
+        WebUnderTest,
         web::{Said, reply},
     },
     memory::{
@@ -105,8 +106,30 @@ fn objects_of(ports: Ports) -> ObjectsUnderTest {
     }
 }
 
-fn ledger_of(ports: Ports) -> LedgerUnderTest {
-    LedgerUnderTest { ledger: ports.ledger, unique: "test".to_owned() }
+/// Makes items in memory unreadable.
+struct Newer(MemoryWorld);
+
+#[async_trait]
+impl Spoiler for Newer {
+    async fn spoil(&self, item: Spoiled<'_>, document: &str) {
+        let (ledger, fleet) = (&self.0.ledger, &self.0.fleet);
+        match item {
+            Spoiled::Run(id) => ledger.spoil_run(id, document),
+            Spoiled::Pipeline(name) => ledger.spoil_pipeline(name, document),
+            Spoiled::Failure(stage, chunk) => ledger.spoil_failure(stage, chunk, document),
+            Spoiled::Cluster(name) => fleet.spoil_cluster(name, document),
+            Spoiled::Launch(stage, index) => fleet.spoil_launch(stage, index, document),
+        }
+    }
+}
+
+fn ledger_of(ports: Ports, world: &MemoryWorld) -> LedgerUnderTest {
+    let spoiler = Arc::new(Newer(world.clone()));
+    LedgerUnderTest { ledger: ports.ledger, unique: "test".to_owned(), spoiler }
+}
+
+fn fleet_of(fleet: Arc<dyn Fleet>, world: &MemoryWorld) -> FleetUnderTest {
+    FleetUnderTest { fleet, unique: "test".to_owned(), spoiler: Arc::new(Newer(world.clone())) }
 }
 
 fn pacer_of(ports: Ports) -> PacerUnderTest {
@@ -126,7 +149,8 @@ mod bare {
     }
 
     async fn ledger() -> LedgerUnderTest {
-        ledger_of(world(Faults::none()).calm_ports())
+        let world = world(Faults::none());
+        ledger_of(world.calm_ports(), &world)
     }
 
     async fn queues() -> QueuesUnderTest {
@@ -146,7 +170,8 @@ mod bare {
     }
 
     async fn fleet() -> FleetUnderTest {
-        FleetUnderTest { fleet: world(Faults::none()).fleet, unique: "test".to_owned() }
+        let world = world(Faults::none());
+        fleet_of(world.fleet.clone(), &world)
     }
 
     async fn pacer() -> PacerUnderTest {
@@ -195,7 +220,8 @@ mod interleaved {
     }
 
     async fn ledger() -> LedgerUnderTest {
-        ledger_of(shuffled().1)
+        let (world, ports) = shuffled();
+        ledger_of(ports, &world)
     }
 
     async fn queues() -> QueuesUnderTest {
@@ -213,8 +239,9 @@ mod interleaved {
     fanfold_ports::events_contract!(events);
     async fn fleet() -> FleetUnderTest {
         let world = world(Faults::seeded(7, Rates::NONE));
-        let fleet = Faulty::new(world.fleet, world.faults, Invocation::new("contract"));
-        FleetUnderTest { fleet: Arc::new(fleet), unique: "test".to_owned() }
+        let faults = world.faults.clone();
+        let fleet = Faulty::new(world.fleet.clone(), faults, Invocation::new("contract"));
+        fleet_of(Arc::new(fleet), &world)
     }
 
     async fn pacer() -> PacerUnderTest {
@@ -242,7 +269,7 @@ mod lagging {
         let world = world(Faults::none());
         world.ledger.lag(3);
         tokio::time::pause(); // waiting for the lag takes no time
-        ledger_of(world.calm_ports())
+        ledger_of(world.calm_ports(), &world)
     }
 
     fanfold_ports::ledger_contract!(ledger);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 use async_trait::async_trait;
 use fanfold_domain::{Launch, LaunchIndex, Outage, cluster::Cluster};
 use fanfold_ports::{
-    Clusters, Fleet, PortError,
+    Clusters, Fleet, ItemList, PortError,
     clusters::{ClusterError, JobCreated, KubeJob, KubeJobState, KubePod},
     ledger::{Saved, StageId},
 };
@@ -18,7 +18,7 @@ impl Fleet for Watched {
         self.world.fleet.put_cluster(cluster).await
     }
 
-    async fn clusters(&self) -> Result<Vec<Cluster>, PortError> {
+    async fn clusters(&self) -> Result<ItemList<Cluster>, PortError> {
         let call = self.gate.enter().await;
         let clusters = self.world.fleet.clusters().await;
         self.gate.leave(call).await;
@@ -57,7 +57,7 @@ impl Fleet for Watched {
         launch
     }
 
-    async fn launches(&self, stage: &StageId) -> Result<Vec<Launch>, PortError> {
+    async fn launches(&self, stage: &StageId) -> Result<ItemList<Launch>, PortError> {
         let call = self.gate.enter().await;
         let launches = self.world.fleet.launches(stage).await;
         self.gate.leave(call).await;

@@ -16,8 +16,8 @@ use fanfold_domain::{
     pipeline::Pipeline,
 };
 use fanfold_ports::{
-    Clock, Events, Fault, KubePorts, Ledger, Maps, Objects, Pacer, PortError, Ports, Queue, Queues, Tables,
-    Web,
+    Clock, Events, Fault, ItemList, KubePorts, Ledger, Maps, Objects, Pacer, PortError, Ports, Queue, Queues,
+    Tables, Web,
     ledger::{Created, CreatedOwner, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
     maps::MapStatus,
     memory::{Faulty, MEMORY_EPOCH, MemoryWorld},
@@ -354,7 +354,7 @@ impl Ledger for Watched {
         runs
     }
 
-    async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError> {
+    async fn recent_runs(&self, limit: usize) -> Result<ItemList<Run>, PortError> {
         self.world.ledger.recent_runs(limit).await
     }
 
@@ -466,7 +466,7 @@ impl Ledger for Watched {
         self.world.ledger.put_pipeline(pipeline).await
     }
 
-    async fn pipelines(&self) -> Result<Vec<KeptPipeline>, PortError> {
+    async fn pipelines(&self) -> Result<ItemList<KeptPipeline>, PortError> {
         let call = self.gate.enter().await;
         let kept = self.world.ledger.pipelines().await;
         self.gate.leave(call).await;

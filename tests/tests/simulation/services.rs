@@ -12,7 +12,7 @@ use fanfold_lifecycle::{RunCache, cancel};
 use fanfold_merger::Merger;
 use fanfold_ports::{Ports, Web, memory::Invocation};
 use fanfold_splitter::Splitter;
-use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper, Watcher};
+use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper, WatchLeftOff, Watcher};
 use fanfold_tracker::{Notes, Tracker};
 use fanfold_worker::{Worker, WorkerError, pod::Assignment};
 use tokio::sync::oneshot;
@@ -168,10 +168,15 @@ impl Fleet {
             Job::Sweep => {
                 let until = ports.clock.now().plus_ms(SWEEP_MS);
                 let work_bucket = WORK.to_owned();
-                let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone() };
+                let watcher = Watcher {
+                    ports: ports.clone(),
+                    kube,
+                    work_bucket: work_bucket.clone(),
+                    left_off: WatchLeftOff::default(),
+                };
                 let sweeper = Sweeper { ports, maps, work_bucket, left_off: LeftOff::default() };
                 or_crash(&invocation, async {
-                    let (swept, watched) = tokio::join!(sweeper.sweep(until), watcher.watch());
+                    let (swept, watched) = tokio::join!(sweeper.sweep(until), watcher.watch(until));
                     one(swept.and(watched))
                 })
                 .await

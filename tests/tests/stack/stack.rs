@@ -127,7 +127,7 @@ impl Stack {
     }
 
     pub(crate) async fn runs_of(&self, key: &str) -> Vec<Run> {
-        let recent = self.ports.ledger.recent_runs(100).await.expect("the ledger answered");
+        let recent = self.ports.ledger.recent_runs(100).await.expect("the ledger answered").items;
         recent.into_iter().filter(|run| run.source.object.key == key).collect()
     }
 

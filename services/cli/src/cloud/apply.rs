@@ -5,6 +5,7 @@
 
 use anyhow::anyhow;
 use fanfold_domain::pipeline::Pipeline;
+use fanfold_ports::ItemList;
 
 use super::{Stack, connect::SCHEDULES};
 use crate::Failed;
@@ -14,9 +15,12 @@ pub(super) async fn check(stack: &Stack, pipelines: &[Pipeline]) -> Result<(), F
     if stack.schedules.is_some() {
         return Ok(());
     }
-    let kept = stack.ports.ledger.pipelines().await?;
-    let had =
-        |name: &str| kept.iter().any(|kept| kept.pipeline.name == name && kept.pipeline.schedule.is_some());
+    let ItemList { items, unreadable } = stack.ports.ledger.pipelines().await?;
+    // One that cannot be read may have one.
+    let had = |name: &str| {
+        items.iter().any(|kept| kept.pipeline.name == name && kept.pipeline.schedule.is_some())
+            || unreadable.iter().any(|item| item.name == name)
+    };
     match pipelines.iter().find(|pipeline| pipeline.schedule.is_some() || had(&pipeline.name)) {
         None => Ok(()),
         Some(pipeline) => Err(Failed::Usage(anyhow!(
@@ -91,8 +95,22 @@ mod tests {
         assert_eq!(applied(&stack, &pipeline("")).await, Some(1), "it never had one");
         let scheduled = pipeline("schedule: {rate: 5 minutes, object: a}");
         assert_eq!(applied(&stack, &scheduled).await, None);
-        assert_eq!(stack.ports.ledger.pipelines().await.unwrap()[0].version, 1, "nothing was applied");
+        assert_eq!(stack.ports.ledger.pipelines().await.unwrap().items[0].version, 1, "nothing was applied");
         stack.ports.ledger.put_pipeline(&scheduled).await.unwrap();
         assert_eq!(applied(&stack, &pipeline("")).await, None, "its schedule would go on");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pipeline_that_cannot_be_read_is_applied_anew_where_its_schedule_can_be_reached() {
+        let (world, ports) = memory_ports();
+        world.ledger.spoil_pipeline("p", "{}");
+        let stack = Stack { ports, ..stack(None) };
+        assert_eq!(applied(&stack, &pipeline("")).await, None, "it may have a schedule");
+        let schedules = Some(Arc::new(MemorySchedules::default()) as _);
+        let stack = Stack { schedules, ..stack };
+        let Err(Failed::Usage(refused)) = stack.pipeline("p").await else { panic!("it cannot be read") };
+        assert!(refused.to_string().contains("apply it again"), "{refused}");
+        assert_eq!(applied(&stack, &pipeline("")).await, Some(2));
+        assert_eq!(stack.pipelines().await.ok().unwrap().unreadable, []);
     }
 }

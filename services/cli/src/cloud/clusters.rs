@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, anyhow};
 use fanfold_domain::cluster::Cluster;
+use fanfold_ports::{ItemList, UnreadableItem};
 use serde_json::json;
 
 use super::Stack;
@@ -22,7 +23,15 @@ pub(super) async fn run(stack: &Stack, command: &ClustersCommand) -> Result<(), 
         }
         ClustersCommand::List { json } => list(stack, *json).await,
         ClustersCommand::Drain { name } => {
-            let cluster = stack.fleet.clusters().await?.into_iter().find(|cluster| cluster.name == *name);
+            let ItemList { items, unreadable } = stack.fleet.clusters().await?;
+            if let Some(item) = unreadable.iter().find(|item| item.name == *name) {
+                return Err(anyhow!(
+                    "cluster {name:?} cannot be read: {}; use the version that wrote it, or apply it again with this one",
+                    item.reason
+                )
+                .into());
+            }
+            let cluster = items.into_iter().find(|cluster| cluster.name == *name);
             let cluster = cluster.ok_or_else(|| anyhow!("there is no cluster {name:?} in the table"))?;
             stack.fleet.put_cluster(&Cluster { weight: 0, ..cluster }).await?;
             say::line(&format!("{name} is given no more launches; what runs there ends there"))?;
@@ -34,7 +43,8 @@ pub(super) async fn run(stack: &Stack, command: &ClustersCommand) -> Result<(), 
 async fn list(stack: &Stack, json: bool) -> Result<(), Failed> {
     let outages = stack.fleet.outages().await?;
     let now = stack.ports.clock.now();
-    for cluster in stack.fleet.clusters().await? {
+    let ItemList { items, unreadable } = stack.fleet.clusters().await?;
+    for cluster in items {
         let outage = outages.get(&cluster.name);
         if json {
             say::json(&json!({ "cluster": cluster, "outage": outage }))?;
@@ -54,6 +64,13 @@ async fn list(stack: &Stack, json: bool) -> Result<(), Failed> {
         say::line(&format!(
             "{name:<16}  {eks} in {region}, weight {weight}, queues {queues}, at most {max_pods} pods: {how}"
         ))?;
+    }
+    for UnreadableItem { name, reason, .. } in unreadable {
+        if json {
+            say::json(&json!({ "cluster": name, "unreadable": reason }))?;
+        } else {
+            say::line(&format!("{name:<16}  cannot be read, and is given nothing: {reason}"))?;
+        }
     }
     Ok(())
 }

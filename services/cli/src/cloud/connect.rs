@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use fanfold_aws::{Aws, QueueUrls, ScheduleGroup, Settings};
 use fanfold_domain::pipeline::Pipeline;
-use fanfold_ports::{Fleet, Ports, Schedules, ledger::KeptPipeline};
+use fanfold_ports::{Fleet, ItemList, Ports, Schedules, UnreadableItem, ledger::KeptPipeline};
 
 use crate::Failed;
 
@@ -76,13 +76,15 @@ impl Stack {
     }
 
     /// All pipelines, as the splitter has them: those of the table, and the stack's own, at version 0, unless the
-    /// table has one of its name.
-    pub(crate) async fn pipelines(&self) -> Result<Vec<KeptPipeline>, Failed> {
+    /// table has one of its name, readable or not.
+    pub(crate) async fn pipelines(&self) -> Result<ItemList<KeptPipeline>, Failed> {
         let mut kept = self.ports.ledger.pipelines().await?;
         if let Some(document) = &self.default_pipeline {
             let own = Pipeline::parse(document).context(DEFAULT_PIPELINE).map_err(Failed::Usage)?;
-            if kept.iter().all(|kept| kept.pipeline.name != own.name) {
-                kept.push(KeptPipeline { version: 0, pipeline: own });
+            let is_replaced = kept.items.iter().any(|kept| kept.pipeline.name == own.name)
+                || kept.unreadable.iter().any(|item| item.name == own.name);
+            if !is_replaced {
+                kept.items.push(KeptPipeline { version: 0, pipeline: own });
             }
         }
         Ok(kept)
@@ -90,7 +92,10 @@ impl Stack {
 
     /// The pipeline of that name, which there must be.
     pub(crate) async fn pipeline(&self, name: &str) -> Result<Pipeline, Failed> {
-        let kept = self.pipelines().await?;
+        let ItemList { items: kept, unreadable } = self.pipelines().await?;
+        if let Some(item) = unreadable.iter().find(|item| item.name == name) {
+            return Err(Failed::Usage(anyhow!("{}", cannot_be_read(item))));
+        }
         if let Some(found) = kept.iter().find(|kept| kept.pipeline.name == name) {
             return Ok(found.pipeline.clone());
         }
@@ -102,6 +107,13 @@ impl Stack {
         };
         Err(Failed::Usage(anyhow!("there is no pipeline {name:?}; there are: {names}{own}")))
     }
+}
+
+/// What is told of a pipeline that this command line cannot read.
+pub(super) fn cannot_be_read(UnreadableItem { name, reason, .. }: &UnreadableItem) -> String {
+    format!(
+        "pipeline {name:?} cannot be read: {reason}; use the version that wrote it, or apply it again with this one"
+    )
 }
 
 /// Where schedules are, if all of it is named.

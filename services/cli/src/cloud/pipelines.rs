@@ -1,6 +1,8 @@
 //! `fanfold pipelines`: what the table holds, and the stack's own.
 
 use fanfold_domain::pipeline::{Schedule, Times};
+use fanfold_ports::{ItemList, UnreadableItem};
+use serde_json::json;
 
 use super::{Stack, apply, rate};
 use crate::{Failed, arguments::PipelinesCommand, local::setup::read_pipeline, say};
@@ -20,7 +22,8 @@ pub(super) async fn run(stack: &Stack, command: &PipelinesCommand) -> Result<(),
             Ok(())
         }
         PipelinesCommand::List { json } => {
-            for kept in stack.pipelines().await? {
+            let ItemList { items, unreadable } = stack.pipelines().await?;
+            for kept in items {
                 if *json {
                     say::json(&kept.pipeline)?;
                 } else {
@@ -31,6 +34,13 @@ pub(super) async fn run(stack: &Stack, command: &PipelinesCommand) -> Result<(),
                         version => format!("version {version}"),
                     };
                     say::line(&format!("{:<24}  {version:<15}  {matches}", kept.pipeline.name))?;
+                }
+            }
+            for UnreadableItem { name, reason, .. } in unreadable {
+                if *json {
+                    say::json(&json!({ "pipeline": name, "unreadable": reason }))?;
+                } else {
+                    say::line(&format!("{name:<24}  cannot be read: {reason}"))?;
                 }
             }
             Ok(())

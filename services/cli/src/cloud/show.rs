@@ -7,6 +7,7 @@ use fanfold_domain::{
     pipeline::Format,
 };
 use fanfold_ports::{
+    ItemList, UnreadableItem,
     ledger::StageId,
     objects::{Pin, ReadError},
 };
@@ -25,10 +26,13 @@ use crate::{
 const MOST_FAILURES: usize = 100;
 
 pub(super) async fn list(stack: &Stack, arguments: &RunsArguments) -> Result<(), Failed> {
-    let runs = stack.ports.ledger.recent_runs(arguments.limit).await?;
+    let ItemList { items: runs, unreadable } = stack.ports.ledger.recent_runs(arguments.limit).await?;
     if arguments.json {
         for run in runs {
             say::json(&run)?;
+        }
+        for UnreadableItem { name, reason, .. } in unreadable {
+            say::json(&json!({ "id": name, "unreadable": reason }))?;
         }
         return Ok(());
     }
@@ -36,6 +40,9 @@ pub(super) async fn list(stack: &Stack, arguments: &RunsArguments) -> Result<(),
         let Run { id, state, pipeline, source, .. } = &run;
         let source = if pipeline.source.is_object() { source.object.to_string() } else { source_of(&run) };
         say::line(&format!("{id}  {state:<17}  {:<12}  {source}", pipeline.name))?;
+    }
+    for UnreadableItem { name, reason, .. } in unreadable {
+        say::line(&format!("{name}  cannot be read: {reason}"))?;
     }
     Ok(())
 }
@@ -62,7 +69,11 @@ pub(super) async fn tell(stack: &Stack, run: &Run, progress: &Progress, json: bo
     let failed = failed_chunks(stack, run).await?;
     let mut launches = Vec::new();
     for stage in &run.pipeline.stages {
-        launches.extend(stack.fleet.launches(&StageId::of(run, &stage.name)).await?);
+        let ItemList { items, unreadable } = stack.fleet.launches(&StageId::of(run, &stage.name)).await?;
+        launches.extend(items);
+        for UnreadableItem { name, reason, .. } in unreadable {
+            say::note(&format!("launch {name} of stage {} cannot be read: {reason}", stage.name));
+        }
     }
     if json {
         let shown =

@@ -3,9 +3,15 @@
 use std::{collections::BTreeSet, fs::File, io::Read, path::Path};
 
 use anyhow::{Context, anyhow};
-use fanfold_domain::{ObjectName, Run, RunId, pipeline::select};
+use fanfold_domain::{
+    ObjectName, Run, RunId,
+    pipeline::{Claim, select},
+};
 use fanfold_engine::part::PartWriter;
-use fanfold_ports::objects::{Condition, Metadata, Stored, Written};
+use fanfold_ports::{
+    ItemList, UnreadableItem,
+    objects::{Condition, Metadata, Stored, Written},
+};
 
 use super::Stack;
 use crate::{Failed, arguments::StartArguments, say};
@@ -36,11 +42,14 @@ pub(super) async fn upload(stack: &Stack, arguments: &StartArguments, file: &str
 async fn key_of(stack: &Stack, wanted: &str, given: Option<&str>, name: &str) -> Result<String, Failed> {
     let pipeline = stack.pipeline(wanted).await?;
     let key = given.map_or_else(|| format!("{}{name}", pipeline.source.prefix), ToOwned::to_owned);
-    let kept = stack.pipelines().await?;
-    let starts = match select(kept.iter().map(|kept| &kept.pipeline), &key) {
-        Some(chosen) if chosen.name == wanted => return Ok(key),
-        Some(chosen) => format!("the pipeline {:?}", chosen.name),
-        None => "none".to_owned(),
+    let ItemList { items, unreadable } = stack.pipelines().await?;
+    let claim = |item: &UnreadableItem| Claim::of(&item.name, item.document.as_deref()?);
+    let claims: Vec<Claim> = unreadable.iter().filter_map(claim).collect();
+    let starts = match select(items.iter().map(|kept| &kept.pipeline), &claims, &key) {
+        Ok(Some(chosen)) if chosen.name == wanted => return Ok(key),
+        Ok(Some(chosen)) => format!("the pipeline {:?}", chosen.name),
+        Ok(None) => "none".to_owned(),
+        Err(claim) => format!("perhaps the pipeline {:?}, which cannot be read", claim.pipeline),
     };
     Err(Failed::Usage(anyhow!(
         "an upload to {key:?} starts {starts}, and {wanted:?} is wanted, which takes {:?}; choose another key \
@@ -96,7 +105,7 @@ async fn await_run(
 /// The latest runs of an object, whichever of its contents they are of.
 async fn runs_of(stack: &Stack, object: &ObjectName) -> Result<Vec<Run>, Failed> {
     let recent = stack.ports.ledger.recent_runs(RECENT).await?;
-    Ok(recent.into_iter().filter(|run| run.source.object == *object).collect())
+    Ok(recent.items.into_iter().filter(|run| run.source.object == *object).collect())
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use fanfold_domain::{ChunkIndex, message::Failure};
 use fanfold_ports::PortError;
 use fanfold_ports::ledger::StageId;
 
-use super::item::{IS_NEW, Item, Malformed, document, key, number, read_document, read_text};
+use super::item::{IS_NEW, Item, document, key, number, read_document, read_text};
 use super::{DynamoLedger, lifetime};
+use crate::error::causes;
 
 impl DynamoLedger {
     pub(super) async fn put_failure(
@@ -35,11 +36,8 @@ impl DynamoLedger {
     ) -> Result<Vec<(ChunkIndex, Failure)>, PortError> {
         let name = pk(stage);
         let items = self.query_partition("failures", &name, Some(limit)).await?;
-        items
-            .iter()
-            .map(read_failure)
-            .collect::<Result<_, _>>()
-            .map_err(|error| error.error("failures", name))
+        // Of a sort key that names no chunk nothing can be told.
+        Ok(items.iter().filter_map(|item| Some((read_chunk(item)?, read_failure(item)))).collect())
     }
 }
 
@@ -51,9 +49,12 @@ fn sk(chunk: ChunkIndex) -> String {
     format!("{:07}", chunk.0)
 }
 
-fn read_failure(item: &Item) -> Result<(ChunkIndex, Failure), Malformed> {
-    let chunk = read_text(item, "sk")?.parse().map_err(|_| Malformed::of("sk"))?;
-    Ok((ChunkIndex(chunk), read_document(item)?))
+fn read_chunk(item: &Item) -> Option<ChunkIndex> {
+    read_text(item, "sk").ok()?.parse().ok().map(ChunkIndex)
+}
+
+fn read_failure(item: &Item) -> Failure {
+    read_document(item).unwrap_or_else(|error| Failure::unreadable(&causes(&error)))
 }
 
 #[cfg(test)]
@@ -67,6 +68,8 @@ mod tests {
         let failure = Failure::of_chunk("why");
         let mut item = key("failures#x".into(), sk(ChunkIndex(12)));
         item.insert("document".into(), document(&failure));
-        assert_eq!(read_failure(&item).unwrap(), (ChunkIndex(12), failure));
+        assert_eq!((read_chunk(&item), read_failure(&item)), (Some(ChunkIndex(12)), failure));
+        item.insert("document".into(), document(&7));
+        assert!(read_failure(&item).reason.contains("cannot be read"));
     }
 }

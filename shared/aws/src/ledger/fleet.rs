@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use fanfold_domain::{Launch, LaunchIndex, Outage, cluster::Cluster};
 use fanfold_ports::ledger::{Saved, StageId};
-use fanfold_ports::{Fleet, PortError};
+use fanfold_ports::{Fleet, ItemList, PortError};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::item::{IS_NEW, Item, Malformed, document, key, number, read_document, read_text, text};
+use super::item::{IS_NEW, Item, document, key, named, number, read_document, read_text, text};
 use super::table::Put;
 use super::{DynamoLedger, lifetime};
-use crate::error::write_error;
+use crate::error::{causes, write_error};
 
 const CLUSTER: &str = "cluster";
 const OUTAGE: &str = "outage";
@@ -30,7 +30,7 @@ impl Fleet for DynamoLedger {
         self.put_document("put_cluster", key(CLUSTER.to_owned(), &cluster.name), cluster).await
     }
 
-    async fn clusters(&self) -> Result<Vec<Cluster>, PortError> {
+    async fn clusters(&self) -> Result<ItemList<Cluster>, PortError> {
         self.documents("clusters", CLUSTER).await
     }
 
@@ -47,12 +47,17 @@ impl Fleet for DynamoLedger {
 
     async fn outages(&self) -> Result<BTreeMap<String, Outage>, PortError> {
         let items = self.query_partition("outages", OUTAGE, None).await?;
-        let read = |item: &Item| Ok((read_text(item, "sk")?.to_owned(), read_document(item)?));
-        items
-            .iter()
-            .map(read)
-            .collect::<Result<_, Malformed>>()
-            .map_err(|error| error.error("outages", OUTAGE))
+        let read = |item: &Item| {
+            let cluster = read_text(item, "sk").ok()?.to_owned();
+            match read_document(item) {
+                Ok(outage) => Some((cluster, outage)),
+                Err(error) => {
+                    tracing::warn!(cluster, error = causes(&error), "outage cannot be read");
+                    None
+                }
+            }
+        };
+        Ok(items.iter().filter_map(read).collect())
     }
 
     async fn save_launch(&self, stage: &StageId, launch: &Launch) -> Result<Saved, PortError> {
@@ -83,7 +88,7 @@ impl Fleet for DynamoLedger {
         item.as_ref().map(read_document).transpose().map_err(|error| error.error("launch", pk(stage)))
     }
 
-    async fn launches(&self, stage: &StageId) -> Result<Vec<Launch>, PortError> {
+    async fn launches(&self, stage: &StageId) -> Result<ItemList<Launch>, PortError> {
         self.documents("launches", &pk(stage)).await
     }
 }
@@ -106,13 +111,9 @@ impl DynamoLedger {
         &self,
         operation: &'static str,
         pk: &str,
-    ) -> Result<Vec<T>, PortError> {
+    ) -> Result<ItemList<T>, PortError> {
         let items = self.query_partition(operation, pk, None).await?;
-        items
-            .iter()
-            .map(read_document)
-            .collect::<Result<_, _>>()
-            .map_err(|error: Malformed| error.error(operation, pk))
+        Ok(items.iter().map(|item| read_document(item).map_err(|error| named(item, &error))).collect())
     }
 }
 

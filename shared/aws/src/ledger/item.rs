@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use fanfold_domain::Sums;
-use fanfold_ports::{Fault, PortError};
+use fanfold_ports::{Fault, PortError, UnreadableItem};
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
@@ -14,6 +14,9 @@ use crate::error::causes;
 
 /// An item as the SDK has it.
 pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// The attribute that holds a value as JSON.
+const DOCUMENT: &str = "document";
 
 /// The condition that there is no item of the key.
 pub(super) const IS_NEW: &str = "attribute_not_exists(pk)";
@@ -39,6 +42,17 @@ impl Malformed {
             ..PortError::new(Fault::Permanent, operation, subject, detail)
         }
     }
+}
+
+/// An item of a list that cannot be read, by its name.
+pub(super) fn unreadable(item: &Item, name: impl Display, error: &Malformed) -> UnreadableItem {
+    let document = read_text(item, DOCUMENT).ok().map(ToOwned::to_owned);
+    UnreadableItem { name: name.to_string(), document, reason: causes(error) }
+}
+
+/// The same, by its sort key.
+pub(super) fn named(item: &Item, error: &Malformed) -> UnreadableItem {
+    unreadable(item, read_text(item, "sk").unwrap_or_default(), error)
 }
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {
@@ -93,9 +107,8 @@ pub(super) fn read_numbers<T: Ord>(
 }
 
 pub(super) fn read_document<T: DeserializeOwned>(item: &Item) -> Result<T, Malformed> {
-    const ATTRIBUTE: &str = "document";
-    let text = read_text(item, ATTRIBUTE)?;
-    serde_json::from_str(text).map_err(|error| Malformed { attribute: ATTRIBUTE, cause: Some(error) })
+    let text = read_text(item, DOCUMENT)?;
+    serde_json::from_str(text).map_err(|error| Malformed { attribute: DOCUMENT, cause: Some(error) })
 }
 
 /// The attributes that hold sums, with their values.

@@ -43,7 +43,7 @@ use fanfold_domain::{
 use fanfold_ports::ledger::{
     Created, CreatedOwner, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished,
 };
-use fanfold_ports::{Ledger, PortError};
+use fanfold_ports::{ItemList, Ledger, PortError};
 
 pub(crate) use conflict::RetryConflicts;
 
@@ -86,7 +86,7 @@ impl Ledger for DynamoLedger {
         self.query_unfinished(after, limit).await
     }
 
-    async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError> {
+    async fn recent_runs(&self, limit: usize) -> Result<ItemList<Run>, PortError> {
         self.query_recent(limit).await
     }
 
@@ -150,7 +150,7 @@ impl Ledger for DynamoLedger {
         self.replace_pipeline(pipeline).await
     }
 
-    async fn pipelines(&self) -> Result<Vec<KeptPipeline>, PortError> {
+    async fn pipelines(&self) -> Result<ItemList<KeptPipeline>, PortError> {
         self.query_pipelines().await
     }
 }

@@ -9,10 +9,10 @@
 
 use fanfold_domain::pipeline::Pipeline;
 use fanfold_ports::ledger::KeptPipeline;
-use fanfold_ports::{Fault, PortError};
+use fanfold_ports::{Fault, ItemList, PortError};
 
 use super::DynamoLedger;
-use super::item::{IS_NEW, Item, Malformed, document, key, number, read_document, read_number};
+use super::item::{IS_NEW, Item, Malformed, document, key, named, number, read_document, read_number};
 use super::table::Put;
 
 /// How many times a pipeline is put anew when another version comes in between.
@@ -23,15 +23,13 @@ impl DynamoLedger {
     pub(super) async fn replace_pipeline(&self, pipeline: &Pipeline) -> Result<u32, PortError> {
         for _ in 0..TRIES {
             let old = self.get("put_pipeline", pipeline_key(pipeline), true).await?;
-            let old = old
-                .as_ref()
-                .map(read_pipeline)
-                .transpose()
-                .map_err(|error| error.error("put_pipeline", &pipeline.name))?;
-            match old {
+            let version = old.as_ref().map(read_version).transpose();
+            let old_version = version.map_err(|error| error.error("put_pipeline", &pipeline.name))?;
+            // A document that cannot be read is another one, and is replaced.
+            match old.as_ref().and_then(|old| read_pipeline(old).ok()) {
                 Some(old) if old.pipeline == *pipeline => return Ok(old.version),
-                old => {
-                    let old = old.map(|old| old.version);
+                _ => {
+                    let old = old_version;
                     let new = KeptPipeline { version: old.unwrap_or(0) + 1, pipeline: pipeline.clone() };
                     if self.put_version(&new, old).await? {
                         return Ok(new.version);
@@ -43,13 +41,9 @@ impl DynamoLedger {
         Err(PortError::new(Fault::Transient, "put_pipeline", &pipeline.name, detail))
     }
 
-    pub(super) async fn query_pipelines(&self) -> Result<Vec<KeptPipeline>, PortError> {
+    pub(super) async fn query_pipelines(&self) -> Result<ItemList<KeptPipeline>, PortError> {
         let items = self.query_partition("pipelines", PK, None).await?;
-        items
-            .iter()
-            .map(read_pipeline)
-            .collect::<Result<_, _>>()
-            .map_err(|error| error.error("pipelines", "the table"))
+        Ok(items.iter().map(|item| read_pipeline(item).map_err(|error| named(item, &error))).collect())
     }
 
     /// Puts a version in place of the old one; false if another did.
@@ -74,5 +68,9 @@ fn pipeline_key(pipeline: &Pipeline) -> Item {
 }
 
 fn read_pipeline(item: &Item) -> Result<KeptPipeline, Malformed> {
-    Ok(KeptPipeline { version: read_number(item, "version")?, pipeline: read_document(item)? })
+    Ok(KeptPipeline { version: read_version(item)?, pipeline: read_document(item)? })
+}
+
+fn read_version(item: &Item) -> Result<u32, Malformed> {
+    read_number(item, "version")
 }

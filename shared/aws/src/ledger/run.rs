@@ -17,17 +17,17 @@ use aws_sdk_dynamodb::types::{
 };
 use fanfold_domain::{Run, RunId, Timestamp};
 use fanfold_ports::ledger::{Created, Saved, Unfinished};
-use fanfold_ports::{Clock, Fault, PortError};
+use fanfold_ports::{Clock, Fault, ItemList, PortError};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::item::{
-    IS_NEW, Item, Malformed, document, key, number, read_document, read_number, read_text, text,
+    IS_NEW, Item, Malformed, document, key, number, read_document, read_number, read_text, text, unreadable,
 };
 use super::ownership::{owned_by, owner_key};
 use super::table::Put;
 use super::{DynamoLedger, lifetime};
 use crate::SystemClock;
-use crate::error::write_error;
+use crate::error::{causes, write_error};
 
 const SK: &str = "run";
 /// The value of `kind` and `unfinished`.
@@ -124,21 +124,38 @@ impl DynamoLedger {
         limit: usize,
     ) -> Result<Vec<Unfinished>, PortError> {
         let query = self.index("unfinished", "unfinished").scan_index_forward(true);
-        let query = query.set_exclusive_start_key(after.map(place));
-        let items = self.query("unfinished_runs", "unfinished", query, Some(limit)).await?;
-        let runs = items.iter().map(read_unfinished).collect::<Result<_, _>>();
-        runs.map_err(|error| error.error("unfinished_runs", "a run"))
+        let (mut runs, mut from) = (Vec::new(), after.map(place));
+        loop {
+            let wanted = limit - runs.len();
+            let page = query.clone().set_exclusive_start_key(from);
+            let items = self.query("unfinished_runs", "unfinished", page, Some(wanted)).await?;
+            runs.extend(items.iter().filter_map(known_unfinished));
+            // Fewer than asked for are the last; those whose key cannot be read are made up for.
+            if items.len() < wanted || runs.len() == limit {
+                return Ok(runs);
+            }
+            from = items.into_iter().next_back();
+        }
     }
 
-    pub(super) async fn query_recent(&self, limit: usize) -> Result<Vec<Run>, PortError> {
+    pub(super) async fn query_recent(&self, limit: usize) -> Result<ItemList<Run>, PortError> {
         let query = self.index("recent", "kind").scan_index_forward(false);
         let items = self.query("recent_runs", "recent", query, Some(limit)).await?;
-        let ids = items.iter().map(read_id).collect::<Result<Vec<_>, _>>();
-        let ids = ids.map_err(|error| error.error("recent_runs", "a run"))?;
-        let read = async |id: RunId| self.get_run(&id, false).await;
-        let runs: Vec<Option<Run>> =
-            stream::iter(ids).map(read).buffered(READS_AT_ONCE).try_collect().await?;
-        // One that is in the index and not in the table is gone by its lifetime.
+        let read = async |item: Item| {
+            let id = match read_id(&item) {
+                Ok(id) => id,
+                Err(error) => {
+                    let name = read_text(&item, "pk").unwrap_or_default();
+                    return Ok(Some(Err(unreadable(&item, name, &error))));
+                }
+            };
+            // One that is in the index and not in the table is gone by its lifetime.
+            let item = self.get("run", key(pk(&id), SK), false).await?;
+            Ok::<_, PortError>(
+                item.map(|item| read_document(&item).map_err(|error| unreadable(&item, &id, &error))),
+            )
+        };
+        let runs: Vec<_> = stream::iter(items).map(read).buffered(READS_AT_ONCE).try_collect().await?;
         Ok(runs.into_iter().flatten().collect())
     }
 
@@ -203,6 +220,15 @@ fn place(run: &Unfinished) -> Item {
 
 fn read_unfinished(item: &Item) -> Result<Unfinished, Malformed> {
     Ok(Unfinished { deadline_at: Timestamp(read_number(item, "deadline_at")?), id: read_id(item)? })
+}
+
+/// A run in the index, unless its key is none that this version knows.
+fn known_unfinished(item: &Item) -> Option<Unfinished> {
+    let run = read_unfinished(item);
+    if let Err(error) = &run {
+        tracing::error!(item = ?item.get("pk"), error = causes(error), "unfinished run cannot be read");
+    }
+    run.ok()
 }
 
 fn read_id(item: &Item) -> Result<RunId, Malformed> {

@@ -70,7 +70,7 @@ pub use rate::{Order, RateLimit};
 pub use request::{InvalidTemplate, Piece, Placeholder, RequestTemplate};
 pub use resize::{Fit, ImageFormat, Resize};
 pub use schedule::{Cron, Rate, RateUnit, Schedule, Times, UTC};
-pub use select::select;
+pub use select::{Claim, select};
 pub use source::{Encoding, Format, Source};
 pub use split::{FanOut, Split};
 pub use stage::{MAX_STAGES, Retry, Stage};

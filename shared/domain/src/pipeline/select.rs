@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 
+use serde_json::Value as Json;
+
 use super::{Format, Pipeline};
 
 impl Pipeline {
@@ -21,20 +23,65 @@ impl Pipeline {
     }
 }
 
+/// Which objects a pipeline takes whose document this version cannot read, as far as the document says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The pipeline's name.
+    pub pipeline: String,
+    prefix: String,
+    suffix: String,
+}
+
+impl Claim {
+    /// Reads prefix and suffix out of a stored document, whatever else stands there. `None` if it has no prefix: a
+    /// pipeline that reads no object has none, and of any other nothing can be told.
+    pub fn of(pipeline: &str, document: &str) -> Option<Self> {
+        let document: Json = serde_json::from_str(document).ok()?;
+        let source = document.get("source")?;
+        let prefix = source.get("prefix")?.as_str()?.to_owned();
+        let suffix = source.get("suffix").and_then(Json::as_str).unwrap_or_default().to_owned();
+        Some(Self { pipeline: pipeline.to_owned(), prefix, suffix })
+    }
+
+    /// Like [`Pipeline::matches`], but for what the pipeline itself writes: that stands in what cannot be read.
+    fn covers(&self, key: &str) -> bool {
+        key.starts_with(&self.prefix) && key.ends_with(&self.suffix) && !key.ends_with('/')
+    }
+}
+
 /// The pipeline that an object of this key starts, if any: that of the longest prefix; among equals that of the longest
 /// suffix; then the first by name. The order in which they are given says nothing.
 ///
 /// What a pipeline lists starts no other of a shorter prefix: photographs under `images/` are not for a pipeline that
 /// takes every upload.
-pub fn select<'a>(pipelines: impl IntoIterator<Item = &'a Pipeline>, key: &str) -> Option<&'a Pipeline> {
+///
+/// # Errors
+/// An unreadable pipeline may take the object: its prefix and suffix match, and no readable pipeline matches by a longer
+/// prefix (or an equal one and a longer suffix). Which pipeline the object starts cannot be told then, and it must not
+/// go to another one.
+pub fn select<'a>(
+    pipelines: impl IntoIterator<Item = &'a Pipeline>,
+    claims: impl IntoIterator<Item = &'a Claim>,
+    key: &str,
+) -> Result<Option<&'a Pipeline>, &'a Claim> {
     let lists = |pipeline: &Pipeline| pipeline.source.format == Format::Objects && pipeline.covers(key);
-    pipelines
-        .into_iter()
-        .filter(|pipeline| pipeline.matches(key) || lists(pipeline))
-        .max_by_key(|p| {
+    let chosen =
+        pipelines.into_iter().filter(|pipeline| pipeline.matches(key) || lists(pipeline)).max_by_key(|p| {
             (p.source.prefix.len(), p.source.suffix.len(), p.source.is_object(), Reverse(p.name.as_str()))
+        });
+    let length = |prefix: &str, suffix: &str| (prefix.len(), suffix.len());
+    let claim = claims
+        .into_iter()
+        .filter(|claim| claim.covers(key))
+        .max_by_key(|claim| length(&claim.prefix, &claim.suffix));
+    if let Some(claim) = claim
+        && chosen.is_none_or(|p| {
+            length(&claim.prefix, &claim.suffix) >= length(&p.source.prefix, &p.source.suffix)
         })
-        .filter(|chosen| chosen.source.is_object())
+    {
+        return Err(claim);
+    }
+    Ok(chosen.filter(|chosen| chosen.source.is_object()))
 }
 
 #[cfg(test)]
@@ -47,6 +94,10 @@ mod tests {
              stages: [{{name: s, process: index}}], merge: {{{merge}}}}}"
         ))
         .unwrap()
+    }
+
+    fn selected<const N: usize>(pipelines: [&Pipeline; N], key: &str) -> Option<String> {
+        select(pipelines, [], key).unwrap().map(|pipeline| pipeline.name.clone())
     }
 
     #[test]
@@ -87,8 +138,8 @@ mod tests {
         let orders = pipeline("c", "orders/", "", "");
         let twin = pipeline("d", "orders/", "", "");
         let name = |key: &str| {
-            let forward = select([&all, &csv, &orders, &twin], key).map(|p| p.name.clone());
-            let backward = select([&twin, &orders, &csv, &all], key).map(|p| p.name.clone());
+            let forward = selected([&all, &csv, &orders, &twin], key);
+            let backward = selected([&twin, &orders, &csv, &all], key);
             assert_eq!(forward, backward);
             forward
         };
@@ -106,10 +157,41 @@ mod tests {
         let listing = "{pipeline: images, source: {prefix: images/, suffix: .jpg, format: objects}, \
                        stages: [{name: s, process: copy}]}";
         let images = Pipeline::parse(listing).unwrap();
-        let name = |key: &str| select([&all, &images, &thumbnails], key).map(|p| p.name.clone());
+        let name = |key: &str| selected([&all, &images, &thumbnails], key);
         assert_eq!(name("images/a.jpg"), None);
         assert_eq!(name("images/a.png").as_deref(), Some("all"));
         assert_eq!(name("images/new/a.jpg").as_deref(), Some("thumbnails"));
-        assert_eq!(select([&images, &twin], "images/a.jpg").map(|p| p.name.as_str()), Some("twin"));
+        assert_eq!(selected([&images, &twin], "images/a.jpg").as_deref(), Some("twin"));
+    }
+
+    #[test]
+    fn an_unreadable_pipeline_keeps_what_it_may_take_from_others() {
+        let (all, orders) = (pipeline("all", "", "", ""), pipeline("orders", "orders/", "", ""));
+        let deep = pipeline("deep", "orders/deep/", "", "");
+        let document = r#"{"source":{"prefix":"orders/","suffix":".csv","format":"newer"},"newer":1}"#;
+        let claim = Claim::of("newer", document).unwrap();
+        let name = |key: &str| {
+            select([&all, &orders, &deep], [&claim], key)
+                .map(|chosen| chosen.map(|pipeline| pipeline.name.as_str()))
+                .map_err(|claim| claim.pipeline.as_str())
+        };
+        assert_eq!(name("orders/a.csv"), Err("newer"), "its suffix is the longer");
+        assert_eq!(name("orders/a.txt"), Ok(Some("orders")));
+        assert_eq!(
+            name("orders/deep/a.csv"),
+            Ok(Some("deep")),
+            "the longer prefix decides, whatever else it says"
+        );
+        assert_eq!(name("a.csv"), Ok(Some("all")));
+        assert_eq!(name("orders/x.csv/"), Ok(None), "a folder starts nothing");
+    }
+
+    #[test]
+    fn a_document_that_names_no_prefix_claims_nothing() {
+        for document in ["nonsense", "{}", r#"{"source":{"items":"plan"}}"#, r#"{"source":{"prefix":7}}"#] {
+            assert_eq!(Claim::of("newer", document), None, "{document}");
+        }
+        let whole = Claim::of("newer", r#"{"source":{"prefix":""}}"#).unwrap();
+        assert_eq!(select([], [&whole], "a"), Err(&whole));
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use fanfold_domain::{ChunkIndex, Launch, LaunchIndex, Outage, Timestamp, cluster::Cluster};
 
-use super::sample_run;
+use super::{Spoiled, Spoiler, sample_run};
 use crate::{
-    Fleet,
+    Fault, Fleet,
     ledger::{Saved, StageId},
 };
 
@@ -17,6 +17,8 @@ pub struct FleetUnderTest {
     pub fleet: Arc<dyn Fleet>,
     /// From this all ids and names of the test are derived; of no other test's.
     pub unique: String,
+    /// Who makes its items unreadable.
+    pub spoiler: Arc<dyn Spoiler>,
 }
 
 impl FleetUnderTest {
@@ -41,7 +43,7 @@ impl FleetUnderTest {
     }
 
     async fn launches(&self) -> Vec<Launch> {
-        self.fleet.launches(&self.stage()).await.expect("the list was answered")
+        self.fleet.launches(&self.stage()).await.expect("the list was answered").items
     }
 }
 
@@ -54,7 +56,7 @@ pub async fn a_cluster_is_kept_under_its_name(t: &FleetUnderTest) {
     for cluster in [t.cluster("b", 1), t.cluster("a", 2), t.cluster("b", 3)] {
         t.fleet.put_cluster(&cluster).await.expect("the cluster was kept");
     }
-    let mut kept = t.fleet.clusters().await.expect("the list was answered");
+    let mut kept = t.fleet.clusters().await.expect("the list was answered").items;
     kept.retain(|cluster| [t.name("a"), t.name("b")].contains(&cluster.name));
     assert_eq!(kept, [t.cluster("a", 2), t.cluster("b", 3)]);
 }
@@ -101,6 +103,37 @@ pub async fn launches_come_by_index(t: &FleetUnderTest) {
     assert_eq!(indexes, [0, 2, 10]);
 }
 
+const NEWER: &str = r#"{"of_a_newer_version":true}"#;
+
+/// It is named, so that what it was given is left alone; the others go on.
+pub async fn an_unreadable_cluster_hides_no_other(t: &FleetUnderTest) {
+    for cluster in [t.cluster("sound", 1), t.cluster("spoiled", 1)] {
+        t.fleet.put_cluster(&cluster).await.expect("the cluster was kept");
+    }
+    t.spoiler.spoil(Spoiled::Cluster(&t.name("spoiled")), NEWER).await;
+    let list = t.fleet.clusters().await.expect("the list was answered");
+    assert!(list.items.contains(&t.cluster("sound", 1)));
+    assert!(list.unreadable.iter().any(|item| item.name == t.name("spoiled")));
+    t.fleet.put_cluster(&t.cluster("spoiled", 2)).await.expect("the cluster was kept");
+    let list = t.fleet.clusters().await.expect("the list was answered");
+    assert!(list.items.contains(&t.cluster("spoiled", 2)), "one that is declared anew is read again");
+    assert!(list.unreadable.iter().all(|item| item.name != t.name("spoiled")));
+}
+
+/// It is neither read nor written; the others are.
+pub async fn an_unreadable_launch_hides_no_other(t: &FleetUnderTest) {
+    for index in [0, 1] {
+        assert_eq!(t.save(&launch(index)).await, Saved::Now);
+    }
+    t.spoiler.spoil(Spoiled::Launch(&t.stage(), LaunchIndex(0)), NEWER).await;
+    let list = t.fleet.launches(&t.stage()).await.expect("the list was answered");
+    assert_eq!(list.items.iter().map(|launch| launch.index.0).collect::<Vec<_>>(), [1]);
+    assert_eq!(list.unreadable.len(), 1);
+    let read = t.fleet.launch(&t.stage(), LaunchIndex(0)).await;
+    assert_eq!(read.expect_err("it is there, and cannot be answered").fault, Fault::Permanent);
+    assert_eq!(t.save(&launch(0)).await, Saved::Stale, "it is not made anew");
+}
+
 /// Tests a fleet: the argument names an `async fn() -> FleetUnderTest`.
 #[macro_export]
 macro_rules! fleet_contract {
@@ -114,6 +147,8 @@ macro_rules! fleet_contract {
                 a_stale_launch_changes_nothing,
                 a_launch_is_given_to_one_cluster,
                 launches_come_by_index,
+                an_unreadable_cluster_hides_no_other,
+                an_unreadable_launch_hides_no_other,
             ]
         );
     };

@@ -24,6 +24,7 @@ pub mod pacer;
 pub mod queues;
 mod sample;
 pub mod schedules;
+mod spoiler;
 pub mod web;
 
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use pacer::PacerUnderTest;
 pub use queues::{QueuesUnderTest, Receiver};
 pub use sample::{sample_pipeline, sample_run};
 pub use schedules::{Looker, SchedulesUnderTest};
+pub use spoiler::{Spoiled, Spoiler};
 pub use web::WebUnderTest;
 
 /// How often, and how many times, something that may lag is looked at.
@@ -101,6 +103,7 @@ mod tests {
             include_str!("ledger/outputs.rs"),
             include_str!("ledger/groups.rs"),
             include_str!("ledger/folds.rs"),
+            include_str!("ledger/unreadable.rs"),
         ];
         for files in [
             &objects[..],

@@ -8,8 +8,9 @@ use std::{
 use async_trait::async_trait;
 use fanfold_domain::{Launch, LaunchIndex, Outage, cluster::Cluster};
 
+use super::ledger::spoiled;
 use crate::{
-    Fleet, PortError,
+    Fault, Fleet, ItemList, PortError, UnreadableItem,
     ledger::{Saved, StageId},
 };
 
@@ -22,9 +23,24 @@ struct State {
     clusters: BTreeMap<String, Cluster>,
     outages: BTreeMap<String, Outage>,
     launches: BTreeMap<(StageId, LaunchIndex), Launch>,
+    unreadable_clusters: BTreeMap<String, UnreadableItem>,
+    unreadable_launches: BTreeMap<(StageId, LaunchIndex), UnreadableItem>,
 }
 
 impl MemoryFleet {
+    /// Puts a document in place of a cluster's: one that no cluster can be read from.
+    pub fn spoil_cluster(&self, name: &str, document: &str) {
+        let mut state = self.state();
+        state.clusters.remove(name);
+        state.unreadable_clusters.insert(name.to_owned(), spoiled(name, document));
+    }
+
+    /// Puts a document in place of a launch's: one that no launch can be read from.
+    pub fn spoil_launch(&self, stage: &StageId, index: LaunchIndex, document: &str) {
+        let item = spoiled(index, document);
+        self.state().unreadable_launches.insert((stage.clone(), index), item);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -33,12 +49,16 @@ impl MemoryFleet {
 #[async_trait]
 impl Fleet for MemoryFleet {
     async fn put_cluster(&self, cluster: &Cluster) -> Result<(), PortError> {
-        self.state().clusters.insert(cluster.name.clone(), cluster.clone());
+        let mut state = self.state();
+        state.unreadable_clusters.remove(&cluster.name);
+        state.clusters.insert(cluster.name.clone(), cluster.clone());
         Ok(())
     }
 
-    async fn clusters(&self) -> Result<Vec<Cluster>, PortError> {
-        Ok(self.state().clusters.values().cloned().collect())
+    async fn clusters(&self) -> Result<ItemList<Cluster>, PortError> {
+        let state = self.state();
+        let items = state.clusters.values().cloned().collect();
+        Ok(ItemList { items, unreadable: state.unreadable_clusters.values().cloned().collect() })
     }
 
     async fn note_outage(&self, cluster: &str, outage: Option<&Outage>) -> Result<(), PortError> {
@@ -56,7 +76,8 @@ impl Fleet for MemoryFleet {
     async fn save_launch(&self, stage: &StageId, launch: &Launch) -> Result<Saved, PortError> {
         let mut state = self.state();
         let key = (stage.clone(), launch.index);
-        if state.launches.get(&key).map_or(0, |kept| kept.revision) != launch.revision {
+        let is_current = state.launches.get(&key).map_or(0, |kept| kept.revision) == launch.revision;
+        if !is_current || state.unreadable_launches.contains_key(&key) {
             return Ok(Saved::Stale);
         }
         state.launches.insert(key, Launch { revision: launch.revision + 1, ..launch.clone() });
@@ -64,12 +85,19 @@ impl Fleet for MemoryFleet {
     }
 
     async fn launch(&self, stage: &StageId, index: LaunchIndex) -> Result<Option<Launch>, PortError> {
-        Ok(self.state().launches.get(&(stage.clone(), index)).cloned())
+        let (state, key) = (self.state(), (stage.clone(), index));
+        if let Some(item) = state.unreadable_launches.get(&key) {
+            return Err(PortError::new(Fault::Permanent, "launch", &item.name, item.reason.clone()));
+        }
+        Ok(state.launches.get(&key).cloned())
     }
 
-    async fn launches(&self, stage: &StageId) -> Result<Vec<Launch>, PortError> {
+    async fn launches(&self, stage: &StageId) -> Result<ItemList<Launch>, PortError> {
         let state = self.state();
         let own = state.launches.iter().filter(|((of, _), _)| of == stage);
-        Ok(own.map(|(_, launch)| launch.clone()).collect())
+        let read = |(key, launch): (&(StageId, LaunchIndex), &Launch)| {
+            state.unreadable_launches.get(key).cloned().map_or_else(|| Ok(launch.clone()), Err)
+        };
+        Ok(own.map(read).collect())
     }
 }

@@ -1,7 +1,10 @@
 //! The ledger in memory: the domain's own rules under one lock.
+//!
+//! An item can be made unreadable, as one of a newer version is: with the document that then stands there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     sync::{Mutex, MutexGuard},
 };
 
@@ -12,7 +15,7 @@ use fanfold_domain::{
 };
 
 use crate::{
-    Fault, Ledger, PortError,
+    Fault, ItemList, Ledger, PortError, UnreadableItem,
     ledger::{Created, CreatedOwner, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
 };
 
@@ -28,7 +31,14 @@ struct State {
     groups: BTreeMap<(StageId, GroupIndex), GroupCount>,
     roots: BTreeMap<StageId, RootCount>,
     failures: BTreeMap<(StageId, ChunkIndex), Failure>,
-    pipelines: BTreeMap<String, KeptPipeline>,
+    pipelines: BTreeMap<String, PipelineItem>,
+}
+
+/// A pipeline as it is kept.
+#[derive(Debug)]
+struct PipelineItem {
+    version: u32,
+    document: Result<Pipeline, UnreadableItem>,
 }
 
 /// A run as it is, and as eventual reads may still see it.
@@ -37,9 +47,18 @@ struct RunItem {
     now: Run,
     before: Option<Run>,
     stale_reads: u32,
+    /// What stands there instead, if it was made unreadable.
+    unreadable: Option<UnreadableItem>,
 }
 
 impl RunItem {
+    fn readable(&self, operation: &'static str) -> Result<(), PortError> {
+        let refused = |item: &UnreadableItem| {
+            PortError::new(Fault::Permanent, operation, &item.name, item.reason.clone())
+        };
+        self.unreadable.as_ref().map_or(Ok(()), |item| Err(refused(item)))
+    }
+
     /// What an eventual read sees: after each write a few of them see what was there before.
     fn seen(&mut self) -> Option<&Run> {
         if self.stale_reads == 0 {
@@ -53,7 +72,8 @@ impl RunItem {
 impl State {
     /// Whether the run's item may be replaced by `run`.
     fn is_current(&self, run: &Run) -> bool {
-        self.runs.get(&run.id).is_some_and(|item| item.now.revision == run.revision)
+        let item = self.runs.get(&run.id);
+        item.is_some_and(|item| item.now.revision == run.revision && item.unreadable.is_none())
     }
 
     fn owns_output(&self, run: &Run) -> bool {
@@ -62,7 +82,7 @@ impl State {
     }
 
     fn create(&mut self, run: &Run) {
-        let item = RunItem { now: run.clone(), before: None, stale_reads: self.lag_reads };
+        let item = RunItem { now: run.clone(), before: None, stale_reads: self.lag_reads, unreadable: None };
         self.runs.insert(run.id.clone(), item);
     }
 
@@ -87,6 +107,27 @@ impl MemoryLedger {
         self.state().lag_reads = reads;
     }
 
+    /// Puts a document in place of a run's: one that no run can be read from.
+    pub fn spoil_run(&self, id: &RunId, document: &str) {
+        if let Some(item) = self.state().runs.get_mut(id) {
+            item.unreadable = Some(spoiled(id, document));
+        }
+    }
+
+    /// Puts a document in place of a pipeline's: one that no pipeline can be read from.
+    pub fn spoil_pipeline(&self, name: &str, document: &str) {
+        let mut state = self.state();
+        let version = state.pipelines.get(name).map_or(1, |kept| kept.version);
+        let document = Err(spoiled(name, document));
+        state.pipelines.insert(name.to_owned(), PipelineItem { version, document });
+    }
+
+    /// Puts a document in place of that of why a chunk failed.
+    pub fn spoil_failure(&self, stage: &StageId, chunk: ChunkIndex, document: &str) {
+        let unread = Failure::unreadable(&spoiled(chunk, document).reason);
+        self.state().failures.insert((stage.clone(), chunk), unread);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("nothing panics while it holds the lock")
     }
@@ -97,6 +138,7 @@ impl Ledger for MemoryLedger {
     async fn create_run(&self, run: &Run) -> Result<Created, PortError> {
         let mut state = self.state();
         if let Some(item) = state.runs.get(&run.id) {
+            item.readable("create_run")?;
             return Ok(Created::Before(Box::new(item.now.clone())));
         }
         state.create(run);
@@ -105,11 +147,12 @@ impl Ledger for MemoryLedger {
 
     async fn run(&self, id: &RunId, freshness: Freshness) -> Result<Option<Run>, PortError> {
         let mut state = self.state();
-        let item = state.runs.get_mut(id);
-        Ok(item.and_then(|item| match freshness {
+        let Some(item) = state.runs.get_mut(id) else { return Ok(None) };
+        item.readable("run")?;
+        Ok(match freshness {
             Freshness::Eventual => item.seen().cloned(),
             Freshness::Consistent => Some(item.now.clone()),
-        }))
+        })
     }
 
     async fn save_run(&self, run: &Run) -> Result<Saved, PortError> {
@@ -136,16 +179,19 @@ impl Ledger for MemoryLedger {
         Ok(runs)
     }
 
-    async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError> {
-        let mut runs = self.state().seen_runs();
+    async fn recent_runs(&self, limit: usize) -> Result<ItemList<Run>, PortError> {
+        let mut state = self.state();
+        let mut runs = state.seen_runs();
         runs.sort_by_key(|run| std::cmp::Reverse(run.created_at));
         runs.truncate(limit);
-        Ok(runs)
+        let unreadable = |run: &Run| state.runs.get(&run.id).and_then(|item| item.unreadable.clone());
+        Ok(runs.into_iter().map(|run| unreadable(&run).map_or(Ok(run), Err)).collect())
     }
 
     async fn create_run_as_owner(&self, run: &Run) -> Result<CreatedOwner, PortError> {
         let mut state = self.state();
         if let Some(item) = state.runs.get(&run.id) {
+            item.readable("create_run_as_owner")?;
             return Ok(CreatedOwner::Before(Box::new(item.now.clone())));
         }
         let ownership = match Ownership::taking(state.owners.get(&run.output), run) {
@@ -246,16 +292,26 @@ impl Ledger for MemoryLedger {
         let kept = state
             .pipelines
             .entry(pipeline.name.clone())
-            .or_insert_with(|| KeptPipeline { version: 1, pipeline: pipeline.clone() });
-        if kept.pipeline != *pipeline {
-            *kept = KeptPipeline { version: kept.version + 1, pipeline: pipeline.clone() };
+            .or_insert_with(|| PipelineItem { version: 1, document: Ok(pipeline.clone()) });
+        if kept.document.as_ref() != Ok(pipeline) {
+            *kept = PipelineItem { version: kept.version + 1, document: Ok(pipeline.clone()) };
         }
         Ok(kept.version)
     }
 
-    async fn pipelines(&self) -> Result<Vec<KeptPipeline>, PortError> {
-        Ok(self.state().pipelines.values().cloned().collect())
+    async fn pipelines(&self) -> Result<ItemList<KeptPipeline>, PortError> {
+        let read = |item: &PipelineItem| {
+            let pipeline = item.document.clone()?;
+            Ok(KeptPipeline { version: item.version, pipeline })
+        };
+        Ok(self.state().pipelines.values().map(read).collect())
     }
+}
+
+/// An item in whose place this document stands.
+pub(super) fn spoiled(name: impl Display, document: &str) -> UnreadableItem {
+    let reason = "the item has no valid attribute `document`: the test put another there".to_owned();
+    UnreadableItem { name: name.to_string(), document: Some(document.to_owned()), reason }
 }
 
 /// 1 to 64 marks, each of another chunk.

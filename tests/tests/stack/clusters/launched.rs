@@ -12,7 +12,7 @@ impl Stack {
     }
 
     pub(crate) async fn launches(&self, run: &Run) -> Vec<Launch> {
-        fleet().await.launches(&StageId::last_of(run)).await.expect("the table answered")
+        fleet().await.launches(&StageId::last_of(run)).await.expect("the table answered").items
     }
 
     /// Waits for a note of one of the run's launches that has all these words.

@@ -125,12 +125,12 @@ pub async fn recent_runs_come_newest_first(t: &LedgerUnderTest) {
     }
     wanted.sort_by_key(|run| std::cmp::Reverse(run.created_at));
     let is_in_order = async || {
-        let mut listed = t.ledger.recent_runs(ALL_RUNS).await.expect("the list was answered");
+        let mut listed = t.ledger.recent_runs(ALL_RUNS).await.expect("the list was answered").items;
         listed.retain(|run| wanted.iter().any(|own| own.id == run.id));
         listed == wanted
     };
     eventually("the runs are listed newest first", is_in_order).await;
-    assert_eq!(t.ledger.recent_runs(2).await.expect("the list was answered").len(), 2);
+    assert_eq!(t.ledger.recent_runs(2).await.expect("the list was answered").items.len(), 2);
 }
 
 /// A name of this test's that a pipeline may have.
@@ -146,7 +146,7 @@ pub async fn a_pipeline_changes_version_only_with_its_document(t: &LedgerUnderTe
         let put = t.ledger.put_pipeline(pipeline).await;
         assert_eq!(put.expect("the pipeline was kept"), version);
     }
-    let kept = t.ledger.pipelines().await.expect("the list was answered");
+    let kept = t.ledger.pipelines().await.expect("the list was answered").items;
     let own: Vec<_> = kept.into_iter().filter(|kept| kept.pipeline.name == name).collect();
     assert_eq!(own, [KeptPipeline { version: 3, pipeline: strict }]);
 }
@@ -160,7 +160,7 @@ pub async fn pipelines_come_by_name(t: &LedgerUnderTest) {
         wanted.push(pipeline.name);
     }
     wanted.sort();
-    let kept = t.ledger.pipelines().await.expect("the list was answered");
+    let kept = t.ledger.pipelines().await.expect("the list was answered").items;
     let listed = kept.into_iter().map(|kept| kept.pipeline.name);
     assert_eq!(listed.filter(|name| wanted.contains(name)).collect::<Vec<_>>(), wanted);
 }

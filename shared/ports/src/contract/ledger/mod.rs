@@ -5,6 +5,7 @@ mod groups;
 mod lists;
 mod outputs;
 mod runs;
+mod unreadable;
 
 use std::sync::Arc;
 
@@ -18,8 +19,9 @@ pub use groups::*;
 pub use lists::*;
 pub use outputs::*;
 pub use runs::*;
+pub use unreadable::*;
 
-use super::{eventually, sample_pipeline, sample_run};
+use super::{Spoiler, eventually, sample_pipeline, sample_run};
 use crate::{
     Fault, Ledger,
     ledger::{Created, CreatedOwner, Freshness, Marked, Saved, StageId, Taken},
@@ -32,10 +34,17 @@ pub struct LedgerUnderTest {
     pub ledger: Arc<dyn Ledger>,
     /// From this all ids and names of the test are derived; of no other test's.
     pub unique: String,
+    /// Who makes its items unreadable.
+    pub spoiler: Arc<dyn Spoiler>,
 }
 
 /// When the runs of tests were created: 2026-01-01 00:00:00 UTC.
 const CREATED_AT: Timestamp = Timestamp(1_767_225_600_000);
+
+/// A second before.
+fn before(at: Timestamp) -> Timestamp {
+    Timestamp(at.0 - 1_000)
+}
 
 /// More runs than tests have.
 const ALL_RUNS: usize = 1_000;
@@ -146,6 +155,11 @@ macro_rules! ledger_contract {
                 racing_folds_fill_the_root_with_the_final_sums,
                 the_first_reason_of_a_failure_stays,
                 failures_come_by_index,
+                an_unreadable_run_is_a_permanent_error,
+                an_unreadable_run_hides_no_other,
+                an_unreadable_pipeline_hides_no_other,
+                an_unreadable_pipeline_is_replaced_as_another_version,
+                an_unreadable_failure_says_so,
             ]
         );
     };

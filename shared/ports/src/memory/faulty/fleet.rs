@@ -7,7 +7,7 @@ use fanfold_domain::{Launch, LaunchIndex, Outage, cluster::Cluster};
 
 use super::Faulty;
 use crate::{
-    Fleet, PortError,
+    Fleet, ItemList, PortError,
     ledger::{Saved, StageId},
 };
 
@@ -17,7 +17,7 @@ impl<T: Fleet + ?Sized> Fleet for Faulty<T> {
         self.write("put_cluster", &cluster.name, self.inner.put_cluster(cluster)).await
     }
 
-    async fn clusters(&self) -> Result<Vec<Cluster>, PortError> {
+    async fn clusters(&self) -> Result<ItemList<Cluster>, PortError> {
         self.read("clusters", "the table", self.inner.clusters()).await
     }
 
@@ -38,7 +38,7 @@ impl<T: Fleet + ?Sized> Fleet for Faulty<T> {
         self.read("launch", &stage.run, self.inner.launch(stage, index)).await
     }
 
-    async fn launches(&self, stage: &StageId) -> Result<Vec<Launch>, PortError> {
+    async fn launches(&self, stage: &StageId) -> Result<ItemList<Launch>, PortError> {
         self.read("launches", &stage.run, self.inner.launches(stage)).await
     }
 }

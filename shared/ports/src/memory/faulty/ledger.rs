@@ -8,7 +8,7 @@ use fanfold_domain::{
 
 use super::Faulty;
 use crate::{
-    Ledger, PortError,
+    ItemList, Ledger, PortError,
     ledger::{Created, CreatedOwner, Freshness, KeptPipeline, Marked, Saved, StageId, Taken, Unfinished},
 };
 
@@ -38,7 +38,7 @@ impl<T: Ledger + ?Sized> Ledger for Faulty<T> {
         self.read("unfinished_runs", "the ledger", self.inner.unfinished_runs(after, limit)).await
     }
 
-    async fn recent_runs(&self, limit: usize) -> Result<Vec<Run>, PortError> {
+    async fn recent_runs(&self, limit: usize) -> Result<ItemList<Run>, PortError> {
         self.read("recent_runs", "the ledger", self.inner.recent_runs(limit)).await
     }
 
@@ -102,7 +102,7 @@ impl<T: Ledger + ?Sized> Ledger for Faulty<T> {
         self.write("put_pipeline", &pipeline.name, self.inner.put_pipeline(pipeline)).await
     }
 
-    async fn pipelines(&self) -> Result<Vec<KeptPipeline>, PortError> {
+    async fn pipelines(&self) -> Result<ItemList<KeptPipeline>, PortError> {
         self.read("pipelines", "the ledger", self.inner.pipelines()).await
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use fanfold_domain::{Generation, RunId, pipeline::Pipeline};
+use fanfold_domain::{Generation, RunId, StackId, pipeline::Pipeline};
 use fanfold_engine::plan::ScanLimits;
 use fanfold_launcher::{Launcher, spec::Surroundings};
 use fanfold_lifecycle::{RunCache, cancel};
@@ -131,7 +131,7 @@ impl Fleet {
             }
             Job::Launch(body) => {
                 let (runs, surroundings) = (self.launchers.take(), surroundings());
-                let launcher = Launcher { ports, kube, surroundings, runs };
+                let launcher = Launcher { ports, kube, stack: stack_id(), surroundings, runs };
                 let fared = or_crash(&invocation, async { one(launcher.handle(&body).await) }).await;
                 if fared.is_some() {
                     self.launchers.give_back(launcher.runs);
@@ -168,7 +168,8 @@ impl Fleet {
             Job::Sweep => {
                 let until = ports.clock.now().plus_ms(SWEEP_MS);
                 let work_bucket = WORK.to_owned();
-                let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone() };
+                let (stack, work_bucket_of_it) = (stack_id(), work_bucket.clone());
+                let watcher = Watcher { ports: ports.clone(), kube, stack, work_bucket: work_bucket_of_it };
                 let sweeper = Sweeper { ports, maps, work_bucket, left_off: LeftOff::default() };
                 or_crash(&invocation, async {
                     let (swept, watched) = tokio::join!(sweeper.sweep(until), watcher.watch());
@@ -214,6 +215,11 @@ pub(crate) async fn run_pod(
         () = invocation.crashed() => None,
         end = worker.run_pod(&assignment, stop) => Some(end.exit_code()),
     }
+}
+
+/// The stack that all these services are of.
+pub(crate) fn stack_id() -> StackId {
+    StackId::of_ledger("arn:aws:dynamodb:us-east-1:000000000000:table/ledger")
 }
 
 /// What pods are told that no pod of a simulation reads.

@@ -9,7 +9,7 @@ mod announced;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use fanfold_domain::{
-    ETag, ObjectName, Origin, Run, RunId, RunState, Sequencer, cluster::Cluster, pipeline::Pipeline,
+    ETag, ObjectName, Origin, Run, RunId, RunState, Sequencer, StackId, cluster::Cluster, pipeline::Pipeline,
 };
 use fanfold_engine::plan::ScanLimits;
 use fanfold_launcher::{Launcher, spec::Surroundings};
@@ -268,7 +268,8 @@ async fn a_launch_becomes_a_job() {
         whole_checksum: true,
     };
     let kube = KubePorts { fleet: stack.world.fleet.clone(), clusters: clusters.clone() };
-    let launcher = Launcher { ports: stack.ports.clone(), kube, surroundings, runs: RunCache::default() };
+    let (ports, own) = (stack.ports.clone(), StackId::of_ledger("ledger"));
+    let launcher = Launcher { ports, kube, stack: own, surroundings, runs: RunCache::default() };
     let handle = async |message: Delivery| launcher.handle(&message.body).await;
     assert_eq!(failed(&respond(run_batch(with_garbage(launch), 1, handle).await)), ["garbage"]);
     assert_eq!(clusters.all_jobs("one").len(), 1);

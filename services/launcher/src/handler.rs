@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fanfold_domain::{
-    Launch, LaunchIndex, Outage, Run, RunId, RunState, Timestamp,
+    Launch, LaunchIndex, Outage, Run, RunId, RunState, StackId, Timestamp,
     cluster::Cluster,
     launch::{Launching, TooManyLaunches},
     message::{self, InvalidMessage, LaunchMessage, encode},
@@ -29,6 +29,8 @@ pub struct Launcher {
     pub ports: Ports,
     /// The clusters, and what is known of them.
     pub kube: KubePorts,
+    /// The stack, which Jobs name.
+    pub stack: StackId,
     /// What pods are told.
     pub surroundings: Surroundings,
     /// Runs read lately.
@@ -203,7 +205,8 @@ impl Launcher {
             }
             None => launch,
         };
-        self.save(task, Launch { cluster: Some(cluster.name.clone()), placed_at: now, ..launch }).await
+        let (name, stack) = (Some(cluster.name.clone()), Some(self.stack.clone()));
+        self.save(task, Launch { cluster: name, stack, placed_at: now, ..launch }).await
     }
 
     /// Sends the message again for later, and says what it waits for.

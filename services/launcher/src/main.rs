@@ -3,6 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
+use fanfold_domain::StackId;
 use fanfold_eks::EksClusters;
 use fanfold_launcher::{Launcher, spec::Surroundings};
 use fanfold_lifecycle::RunCache;
@@ -11,7 +12,7 @@ use fanfold_runtime::{
     Variables, boot,
     config::{
         FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
-        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
+        FANFOLD_LEDGER_TABLE_ARN, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{Delivery, Receipts, run_batch},
     step::{Answer, Named, Trigger},
@@ -20,6 +21,7 @@ use fanfold_runtime::{
 struct Config {
     aws: Settings,
     table: String,
+    stack: StackId,
     launches: String,
     completions: String,
     work_bucket: String,
@@ -29,6 +31,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
     Config {
         aws: Settings { endpoint: None, whole_checksum: variables.switch(FANFOLD_S3_WHOLE_CHECKSUM, true) },
         table: variables.required(FANFOLD_LEDGER_TABLE),
+        stack: StackId::of_ledger(&variables.arn(FANFOLD_LEDGER_TABLE_ARN)),
         launches: variables.url(FANFOLD_LAUNCHES_QUEUE_URL),
         completions: variables.url(FANFOLD_COMPLETIONS_QUEUE_URL),
         work_bucket: variables.required(FANFOLD_WORK_BUCKET),
@@ -41,7 +44,7 @@ const LONGEST_DELAY_S: u32 = 120;
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
-        let Config { aws: settings, table, launches, completions, work_bucket } =
+        let Config { aws: settings, table, stack, launches, completions, work_bucket } =
             Variables::from_environment(Function::Launcher, read)?;
         let whole_checksum = settings.whole_checksum;
         let aws = Aws::connect(settings).await;
@@ -61,7 +64,7 @@ async fn main() -> ExitCode {
         let clusters = Arc::new(EksClusters::connect().await);
         let kube = KubePorts { fleet: Arc::new(aws.ledger(table.clone())), clusters };
         let ports = aws.ports(table, queues);
-        let launcher = Arc::new(Launcher { ports, kube, surroundings, runs: RunCache::default() });
+        let launcher = Arc::new(Launcher { ports, kube, stack, surroundings, runs: RunCache::default() });
         Ok(move |trigger: Trigger, _| {
             let (launcher, visibility) = (launcher.clone(), visibility.clone());
             async move {

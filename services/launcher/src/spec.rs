@@ -7,7 +7,7 @@ use fanfold_domain::{
     pipeline::{Eks, Stage, Toleration},
 };
 use fanfold_ports::clusters::{
-    CHUNKS, CHUNKS_PER_POD, KubeJob, LAUNCH, LAUNCH_GENERATION, MANAGED_BY, RUN, STAGE,
+    CHUNKS, CHUNKS_PER_POD, KubeJob, LAUNCH, LAUNCH_GENERATION, MANAGED_BY, RUN, STACK, STAGE,
 };
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ pub struct Request<'a> {
     pub stage: &'a Stage,
     /// Its pods, as the pipeline wants them.
     pub eks: &'a Eks,
-    /// The launch, of at least one chunk.
+    /// The launch, of at least one chunk, given to the cluster.
     pub launch: &'a Launch,
     /// Where it goes.
     pub cluster: &'a Cluster,
@@ -111,7 +111,7 @@ impl Request<'_> {
     }
 
     fn labels(&self) -> Value {
-        json!({
+        let mut labels = json!({
             MANAGED_BY.0: MANAGED_BY.1,
             RUN: self.run.id,
             STAGE: self.stage.name,
@@ -119,7 +119,12 @@ impl Request<'_> {
             "fanfold.dev/generation": self.run.generation.to_string(),
             LAUNCH: self.launch.index.to_string(),
             LAUNCH_GENERATION: self.launch.generation.to_string(),
-        })
+        });
+        // An older version may have created the Job of a launch without one, with these labels and no more.
+        if let Some(stack) = &self.launch.stack {
+            labels[STACK] = json!(stack);
+        }
+        labels
     }
 
     /// How many chunks of the stage may fail.

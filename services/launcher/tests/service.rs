@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fanfold_domain::{
     ByteRange, ChunkIndex, Generation, GroupIndex, Grouping, Launch, LaunchIndex, LineEnd, Mark, Outage,
-    Plan, Run, RunState,
+    Plan, Run, RunState, StackId,
     cluster::Cluster,
     launch::{Launching, StageName},
     message::{ChunkEnd, Completion, LaunchMessage, decode, encode},
@@ -16,7 +16,7 @@ use fanfold_launcher::{Launcher, spec::Surroundings};
 use fanfold_lifecycle::RunCache;
 use fanfold_ports::{
     Fleet, KubePorts, Ledger, Queue,
-    clusters::{CHUNKS, ClusterFault},
+    clusters::{CHUNKS, ClusterFault, STACK},
     contract::sample_run,
     ledger::StageId,
     memory::{MEMORY_EPOCH, MemoryClusters, MemoryJob, MemoryWorld, memory_ports},
@@ -59,7 +59,7 @@ impl Stack {
             completions_queue_url: "http://queue".into(),
             whole_checksum: true,
         };
-        let launcher = Launcher { ports, kube, surroundings, runs: RunCache::default() };
+        let launcher = Launcher { ports, kube, stack: stack(), surroundings, runs: RunCache::default() };
         Self { world, clusters: memory, launcher, run }
     }
 
@@ -95,6 +95,10 @@ impl Stack {
     }
 }
 
+fn stack() -> StackId {
+    StackId::of_ledger("ledger")
+}
+
 fn cluster(name: &str, weight: u32) -> Cluster {
     let text = format!("{{cluster: {name}, region: us-east-1, weight: {weight}, worker_image: 'w:1'}}");
     Cluster::parse(&text).unwrap()
@@ -111,6 +115,8 @@ async fn a_launch_becomes_one_job_however_often_it_is_delivered() {
     assert_eq!(jobs[0].state.annotations[CHUNKS], "8-11");
     let launch = stack.launch(2).await;
     assert!(launch.is_created && launch.note.is_none());
+    let label = jobs[0].state.labels.get(STACK).map(String::as_str);
+    assert_eq!((launch.stack.as_ref(), label), (Some(&self::stack()), Some(self::stack().as_str())));
     assert_eq!(jobs[0].state.name, launch.job_name(&StageName::of(&stack.run, &stack.run.last_stage().name)));
 }
 
@@ -142,6 +148,25 @@ async fn a_crash_after_the_note_finds_the_same_job() {
     stack.handle(0).await;
     assert_eq!(stack.jobs("one").len() + stack.jobs("two").len(), 1);
     assert_eq!(stack.launch(0).await.cluster, launch.cluster);
+}
+
+/// Its Job names no stack, and may be there.
+#[tokio::test(start_paused = true)]
+async fn a_launch_that_an_older_version_gave_to_a_cluster_has_the_job_of_then() {
+    let stack = Stack::with(&[("one", 1)]).await;
+    let chunks = Launching::of(32, 8).unwrap().chunks_of(LaunchIndex(0));
+    let given = Launch { cluster: Some("one".into()), ..Launch::new(LaunchIndex(0), chunks, MEMORY_EPOCH) };
+    stack.world.fleet.save_launch(&StageId::last_of(&stack.run), &given).await.unwrap();
+    stack.handle(0).await;
+    let created = &stack.jobs("one")[0].state;
+    assert_eq!(created.name, given.job_name(&StageName::of(&stack.run, "s")));
+    assert!(!created.labels.contains_key(STACK));
+    // The creation's answer was lost.
+    let launch = Launch { is_created: false, ..stack.launch(0).await };
+    stack.world.fleet.save_launch(&StageId::last_of(&stack.run), &launch).await.unwrap();
+    stack.handle(0).await;
+    assert_eq!(stack.jobs("one").len(), 1);
+    assert!(stack.launch(0).await.is_created && stack.sent().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

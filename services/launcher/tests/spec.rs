@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use fanfold_domain::{
-    ByteRange, Grouping, Launch, LaunchIndex, LineEnd, Plan, Run,
+    ByteRange, Grouping, Launch, LaunchIndex, LineEnd, Plan, Run, StackId,
     cluster::Cluster,
     pipeline::{Pipeline, RunOn},
 };
@@ -39,7 +39,9 @@ fn job(pipeline: &str, chunks: &str, pods: u32) -> Value {
     let run = run(pipeline);
     let stage = run.first_stage();
     let RunOn::Eks(eks) = &stage.run_on else { panic!("it runs on EKS") };
-    let launch = Launch::new(LaunchIndex(3), chunks.parse().unwrap(), MEMORY_EPOCH);
+    let stack =
+        Some(StackId::of_ledger("arn:aws:dynamodb:eu-central-1:123456789012:table/fanfold-LedgerTable"));
+    let launch = Launch { stack, ..Launch::new(LaunchIndex(3), chunks.parse().unwrap(), MEMORY_EPOCH) };
     let now = MEMORY_EPOCH.plus_ms(1_500);
     let request = Request { run: &run, stage, eks, launch: &launch, cluster: &cluster, pods, now };
     let job = request.kube_job(&surroundings());

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
-use fanfold_domain::Timestamp;
+use fanfold_domain::{StackId, Timestamp};
 use fanfold_eks::EksClusters;
 use fanfold_ports::{KubePorts, Ports};
 use fanfold_runtime::{
@@ -11,7 +11,7 @@ use fanfold_runtime::{
     config::{
         FANFOLD_COMPLETIONS_DEAD_QUEUE_ARN, FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_EVENT_BUS,
         FANFOLD_EVENTS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_DEAD_QUEUE_ARN, FANFOLD_FOLDS_QUEUE_URL,
-        FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
+        FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE, FANFOLD_LEDGER_TABLE_ARN,
         FANFOLD_MAP_STATE_MACHINE_ARN, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch},
@@ -22,6 +22,7 @@ use serde::Deserialize;
 struct Config {
     aws: Settings,
     table: String,
+    stack: StackId,
     queues: QueueUrls,
     event_bus: String,
     work_bucket: String,
@@ -33,6 +34,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
     Config {
         aws: Settings { endpoint: None, whole_checksum: variables.switch(FANFOLD_S3_WHOLE_CHECKSUM, true) },
         table: variables.required(FANFOLD_LEDGER_TABLE),
+        stack: StackId::of_ledger(&variables.arn(FANFOLD_LEDGER_TABLE_ARN)),
         queues: QueueUrls {
             intake: Some(variables.url(FANFOLD_INTAKE_QUEUE_URL)),
             launches: Some(variables.url(FANFOLD_LAUNCHES_QUEUE_URL)),
@@ -93,7 +95,7 @@ async fn handle(
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
-        let Config { aws, table, queues, event_bus, work_bucket, state_machine, dead } =
+        let Config { aws, table, stack, queues, event_bus, work_bucket, state_machine, dead } =
             Variables::from_environment(Function::Sweeper, read)?;
         let aws = Aws::connect(aws).await;
         let fleet = Arc::new(aws.ledger(table.clone()));
@@ -101,7 +103,8 @@ async fn main() -> ExitCode {
         let events = Arc::new(aws.events(Some(event_bus)));
         let ports = Ports { events, ..aws.ports(table, queues) };
         let left_off = WatchLeftOff::default();
-        let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone(), left_off };
+        let watcher =
+            Watcher { ports: ports.clone(), kube, stack, work_bucket: work_bucket.clone(), left_off };
         let maps = Arc::new(aws.maps(state_machine));
         let sweeper = Sweeper { ports, maps, work_bucket, left_off: LeftOff::default() };
         let shared = Arc::new((sweeper, watcher, dead));

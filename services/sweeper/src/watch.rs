@@ -6,7 +6,7 @@ use std::{
 };
 
 use fanfold_domain::{
-    ChunkIndex, ChunkSet, Grouping, Launch, LaunchIndex, Outage, Run, RunId, RunState, Timestamp,
+    ChunkIndex, ChunkSet, Grouping, Launch, LaunchIndex, Outage, Run, RunId, RunState, StackId, Timestamp,
     cluster::Cluster,
     launch::StageName,
     message::{self, LaunchMessage, encode},
@@ -18,7 +18,7 @@ use fanfold_ports::{
     ItemList, KubePorts, PortError, Ports, Queue, UnreadableItem,
     clusters::{
         CHUNKS, CHUNKS_PER_POD, ClusterError, KubeJobEnd, KubeJobState, KubePod, LAUNCH, LAUNCH_GENERATION,
-        RUN, STAGE,
+        RUN, STACK, STAGE,
     },
     ledger::{Freshness, Saved, StageId, Unfinished},
     queues::Outgoing,
@@ -53,6 +53,8 @@ pub struct Watcher {
     pub ports: Ports,
     /// The clusters, and what is known of them.
     pub kube: KubePorts,
+    /// The stack, whose Jobs are looked at.
+    pub stack: StackId,
     /// The bucket of parts.
     pub work_bucket: String,
     /// Where the last look ran out of time.
@@ -71,7 +73,7 @@ struct Sight {
     outages: BTreeMap<String, Outage>,
     /// The clusters that were asked.
     asked: BTreeSet<String>,
-    /// The Jobs of each cluster that answered.
+    /// The stack's Jobs of each cluster that answered.
     jobs: BTreeMap<String, Vec<KubeJobState>>,
 }
 
@@ -257,7 +259,10 @@ impl Watcher {
         let answers: Vec<(&Cluster, Option<Answer>)> = stream::iter(due)
             .map(|cluster| async move {
                 let is_late = self.ports.clock.now() >= until;
-                (cluster, if is_late { None } else { Some(self.kube.clusters.jobs(cluster).await) })
+                (
+                    cluster,
+                    if is_late { None } else { Some(self.kube.clusters.jobs(cluster, &self.stack).await) },
+                )
             })
             .buffer_unordered(AT_ONCE)
             .collect()
@@ -321,14 +326,33 @@ impl Watcher {
             };
         };
         let job_name = launch.job_name(&StageName::of(&task.run, &task.stage.stage));
-        match jobs.iter().find(|job| job.name == job_name) {
-            Some(job) => self.look_at_job(task, launch, cluster, job).await,
+        let job = match jobs.iter().find(|job| job.name == job_name) {
+            None if launch.stack.as_ref() != Some(&self.stack) => {
+                self.unlisted(launch, cluster, &job_name).await?
+            }
+            listed => listed.cloned(),
+        };
+        match job {
+            Some(job) => self.look_at_job(task, launch, cluster, &job).await,
             None if is_old(SETTLED_MS) => {
                 self.launch_anew(task, launch, format!("its Job {job_name} is gone from cluster {name}"))
                     .await
             }
             None => Ok(()),
         }
+    }
+
+    /// The Job of a launch that an older version gave to its cluster: the label by which Jobs are listed is not on it.
+    async fn unlisted(
+        &self,
+        launch: &Launch,
+        cluster: &Cluster,
+        name: &str,
+    ) -> Result<Option<KubeJobState>, SweeperError> {
+        let job = self.kube.clusters.job(cluster, name).await?;
+        Ok(job.filter(|job| {
+            job.labels.get(STACK).map(String::as_str) == launch.stack.as_ref().map(StackId::as_str)
+        }))
     }
 
     async fn look_at_job(
@@ -398,7 +422,7 @@ impl Watcher {
         }
         let left = self.unmarked(task, &launch.chunks).await?;
         self.fail_chunks(task, &left, &text).await?;
-        self.delete(cluster, &job.name).await
+        self.delete(cluster, job).await
     }
 
     /// Fails the chunks of indexes that failed for good, each with what its last pod says.
@@ -537,7 +561,7 @@ impl Watcher {
         let is_nobodys = self.is_nobodys(known, runs, job).await?;
         if is_nobodys {
             tracing::info!(cluster = cluster.name, job = job.name, "job deleted that nobody waits for");
-            self.delete(cluster, &job.name).await?;
+            self.delete(cluster, job).await?;
         }
         Ok(is_nobodys)
     }
@@ -573,8 +597,13 @@ impl Watcher {
         Ok(self.kube.clusters.pods(cluster, &job.name).await?)
     }
 
-    async fn delete(&self, cluster: &Cluster, job: &str) -> Result<(), SweeperError> {
-        Ok(self.kube.clusters.delete_job(cluster, job).await?)
+    /// Deletes a Job of the stack. One that names no stack may be another's that shares the namespace: it ends by its
+    /// own deadline, which is its run's.
+    async fn delete(&self, cluster: &Cluster, job: &KubeJobState) -> Result<(), SweeperError> {
+        if job.labels.get(STACK).is_none_or(|stack| stack != self.stack.as_str()) {
+            return Ok(());
+        }
+        Ok(self.kube.clusters.delete_job(cluster, &job.name).await?)
     }
 }
 

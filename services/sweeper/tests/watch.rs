@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use fanfold_domain::{
     ByteRange, ChunkIndex, ChunkSet, GroupIndex, Grouping, Launch, LaunchIndex, LineEnd, Mark, ObjectName,
-    Outage, Plan, Run, RunId, RunState, Sums, Timestamp,
+    Outage, Plan, Run, RunId, RunState, StackId, Sums, Timestamp,
     cluster::Cluster,
     launch::StageName,
     message::{ChunkEnd, Completion, LaunchMessage, decode},
@@ -17,7 +17,7 @@ use fanfold_ports::{
     Clock, Clusters, Fleet, KubePorts, Ledger, Objects, Queue,
     clusters::{
         CHUNKS, CHUNKS_PER_POD, ClusterFault, ContainerTrouble, KubeJob, KubeJobEnd, KubePod, LAUNCH,
-        LAUNCH_GENERATION, MANAGED_BY, PodPhase, RUN, STAGE,
+        LAUNCH_GENERATION, MANAGED_BY, PodPhase, RUN, STACK, STAGE,
     },
     contract::sample_run,
     ledger::{Saved, StageId},
@@ -56,7 +56,8 @@ impl Stack {
             world.fleet.put_cluster(&cluster(name)).await.unwrap();
         }
         let kube = KubePorts { fleet: world.fleet.clone(), clusters: clusters.clone() };
-        let watcher = Watcher { ports, kube, work_bucket: "work".into(), left_off: WatchLeftOff::default() };
+        let left_off = WatchLeftOff::default();
+        let watcher = Watcher { ports, kube, stack: stack(), work_bucket: "work".into(), left_off };
         Self { world, clusters, watcher, run }
     }
 
@@ -76,7 +77,7 @@ impl Stack {
 
     async fn create_job(&self, run: &Run, launch: &Launch, on: &str) -> String {
         let name = launch.job_name(&StageName::of(run, &run.last_stage().name));
-        let manifest = json!({
+        let mut manifest = json!({
             "metadata": {
                 "name": name,
                 "labels": {
@@ -90,6 +91,9 @@ impl Stack {
             },
             "spec": { "template": { "spec": { "containers": [{ "name": "worker" }] } } },
         });
+        if let Some(stack) = &launch.stack {
+            manifest["metadata"]["labels"][STACK] = json!(stack);
+        }
         let job = KubeJob { name: name.clone(), manifest };
         self.clusters.create_job(&cluster(on), &job).await.unwrap();
         self.change(on, &name, |job| (job.state.active, job.state.ready) = (1, 1));
@@ -167,12 +171,17 @@ fn running(name: &str) -> Run {
     run
 }
 
+fn stack() -> StackId {
+    StackId::of_ledger("ledger")
+}
+
 fn cluster(name: &str) -> Cluster {
     Cluster::parse(&format!("{{cluster: {name}, region: us-east-1, worker_image: 'w:1'}}")).unwrap()
 }
 
 fn new_launch(index: u32, chunks: &str) -> Launch {
-    Launch::new(LaunchIndex(index), chunks.parse().unwrap(), MEMORY_EPOCH)
+    let launch = Launch::new(LaunchIndex(index), chunks.parse().unwrap(), MEMORY_EPOCH);
+    Launch { stack: Some(stack()), ..launch }
 }
 
 fn set(chunks: &str) -> ChunkSet {
@@ -509,6 +518,64 @@ async fn jobs_that_nobody_waits_for_are_deleted_and_no_others() {
     assert!(!names("one").contains(&passed));
     assert_eq!(names("one"), sorted(vec![wanted, early]));
     assert_eq!(names("two"), sorted(vec![newest, of_ended[1].clone(), strangers, ended]));
+}
+
+/// Whatever their runs are: another stack's ledger knows them.
+#[tokio::test(start_paused = true)]
+async fn jobs_of_another_stack_or_of_none_are_never_deleted() {
+    let (stack, wanted) = Stack::with_job().await;
+    let newer = Launch { generation: 2, ..new_launch(1, "4-7") };
+    let newest = stack.launched(&newer, "one").await;
+    let ended = Run { state: RunState::Failed, reason: Some("so".into()), ..running("failed") };
+    stack.world.ledger.create_run(&ended).await.unwrap();
+    let mut all = vec![wanted, newest];
+    for owner in [Some(StackId::of_ledger("another")), None] {
+        let passed = Launch { generation: 1, stack: owner.clone(), ..newer.clone() };
+        all.push(stack.create_job(&stack.run, &passed, "one").await);
+        let of_ended = Launch { stack: owner, ..new_launch(0, "0-7") };
+        for run in [&ended, &running("never began here")] {
+            all.push(stack.create_job(run, &of_ended, "one").await);
+        }
+    }
+    for _ in 0..5 {
+        stack.watch_after(MINUTE).await;
+    }
+    let left: Vec<_> = stack.clusters.all_jobs("one").into_iter().map(|job| job.state.name).collect();
+    all.sort();
+    assert_eq!(left, all);
+}
+
+/// The label by which Jobs are listed is not on it.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_an_older_version_created_is_watched_to_its_end() {
+    let stack = Stack::new().await;
+    let older = Launch { stack: None, ..new_launch(0, "0-7") };
+    let job = stack.launched(&older, "one").await;
+    for _ in 0..5 {
+        stack.watch_after(MINUTE).await;
+    }
+    assert_eq!((stack.sent(), stack.launch(0).await.generation), (vec![], 0), "it is there, and runs");
+    stack.change("one", &job, |job| job.state.failed_indexes = vec![1]);
+    stack.watch_after(MINUTE).await;
+    assert_eq!(stack.told().keys().copied().collect::<Vec<_>>(), [4, 5, 6, 7]);
+    stack.mark(&[4, 5, 6, 7]).await;
+    stack.clusters.take("one", &job).unwrap();
+    stack.watch_after(MINUTE).await;
+    assert_eq!(stack.sent().len(), 1);
+    let launch = stack.launch(0).await;
+    assert_eq!((launch.generation, launch.stack), (1, None), "whoever gives it to a cluster names its stack");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hopeless_job_that_names_no_stack_fails_its_chunks_and_stays() {
+    let stack = Stack::new().await;
+    let job = stack.launched(&Launch { stack: None, ..new_launch(0, "0-7") }, "one").await;
+    stack.change("one", &job, pending(without_image()));
+    for _ in 0..3 {
+        stack.watch_after(MINUTE).await;
+    }
+    assert_eq!(stack.told().len(), 8);
+    assert!(stack.clusters.job("one", &job).is_some());
 }
 
 /// Launches of each stage are counted from 0.

@@ -50,9 +50,15 @@ pub struct Cluster {
 impl Cluster {
     /// Parses a document in YAML or JSON. The error lists every mistake.
     pub fn parse(text: &str) -> Result<Self, InvalidDocument> {
+        Self::parse_in(text, DEFAULT_NAMESPACE)
+    }
+
+    /// Parses a document in YAML or JSON, with the stack's own namespace where it names none. The error lists every
+    /// mistake.
+    pub fn parse_in(text: &str, namespace: &str) -> Result<Self, InvalidDocument> {
         let value =
             value::read(text).map_err(|error| InvalidDocument::whole(error, "one well-formed document"))?;
-        Self::from_document(&value)
+        Self::from_document(&value, namespace)
     }
 
     /// The document with every default explicit; parsing it gives the same cluster.
@@ -73,10 +79,10 @@ impl Cluster {
         document
     }
 
-    fn from_document(document: &Value) -> Result<Self, InvalidDocument> {
+    fn from_document(document: &Value, namespace: &str) -> Result<Self, InvalidDocument> {
         let mut mistakes = Mistakes::default();
         let node = Node { path: DOCUMENT.to_owned(), value: document };
-        let cluster = Self::decode(&node, &mut mistakes);
+        let cluster = Self::decode(&node, namespace, &mut mistakes);
         match (cluster, mistakes.into_error()) {
             (Some(cluster), None) => Ok(cluster),
             (_, Some(error)) => Err(error),
@@ -84,7 +90,7 @@ impl Cluster {
         }
     }
 
-    fn decode(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<Self> {
+    fn decode(node: &Node<'_>, own_namespace: &str, mistakes: &mut Mistakes) -> Option<Self> {
         let fields = Fields::open(node, &SCHEMA, mistakes)?;
         let label = |node: &Node<'_>, m: &mut Mistakes| text_that(node, m, LABEL, is_dns_label);
         let name = fields.required("cluster", LABEL, mistakes, label);
@@ -96,7 +102,11 @@ impl Cluster {
         let role = fields.optional("role", None, mistakes, |node, m| {
             text_that(node, m, ROLE, |role| role.starts_with("arn:") && role.contains(":role/")).map(Some)
         });
-        let namespace = fields.optional("namespace", DEFAULT_NAMESPACE.to_owned(), mistakes, label);
+        let namespace = fields.optional("namespace", own_namespace.to_owned(), mistakes, label);
+        if fields.get("namespace").is_none() && !is_dns_label(own_namespace) {
+            let found = format!("no such field, and the stack's own is {own_namespace:?}");
+            mistakes.add(fields.path_of("namespace"), found, LABEL);
+        }
         let weight = fields.optional("weight", 1, mistakes, |node, m| whole(node, m, &WEIGHT));
         let queues = fields.optional("queues", vec![DEFAULT_QUEUE.to_owned()], mistakes, queues);
         let max_pods = fields.optional("max_pods", 100, mistakes, |node, m| whole(node, m, &MAX_PODS));
@@ -165,7 +175,8 @@ impl Serialize for Cluster {
 impl<'de> Deserialize<'de> for Cluster {
     /// As [`Cluster::parse`]: what is read is checked like any other document.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::from_document(&Value::deserialize(deserializer)?).map_err(D::Error::custom)
+        let document = Value::deserialize(deserializer)?;
+        Self::from_document(&document, DEFAULT_NAMESPACE).map_err(D::Error::custom)
     }
 }
 
@@ -181,6 +192,18 @@ mod tests {
         assert_eq!((cluster.eks.as_str(), cluster.namespace.as_str()), ("one", "fanfold"));
         assert_eq!((cluster.weight, cluster.max_pods, cluster.role.as_deref()), (1, 100, None));
         assert_eq!(cluster.queues, ["default"]);
+    }
+
+    #[test]
+    fn a_document_without_a_namespace_has_the_stacks() {
+        assert_eq!(Cluster::parse_in(LEAST, "team-a").unwrap().namespace, "team-a");
+        let named = LEAST.replace("cluster: one", "cluster: one, namespace: work");
+        assert_eq!(Cluster::parse_in(&named, "team-a").unwrap().namespace, "work");
+        let error = Cluster::parse_in(LEAST, "Team A").unwrap_err().to_string();
+        assert!(
+            error.starts_with("namespace: found no such field, and the stack's own is \"Team A\""),
+            "{error}"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::{ChunkIndex, Generation, Run, RunId, Timestamp, ids::InvalidId, pipeline::Eks};
+use crate::{ChunkIndex, Generation, Run, RunId, StackId, Timestamp, ids::InvalidId, pipeline::Eks};
 
 /// The most chunks in a launch: Objects in the API server grow with their number.
 pub const MAX_LAUNCH_CHUNKS: u32 = 1_000;
@@ -221,6 +221,10 @@ pub struct Launch {
     pub chunks: ChunkSet,
     /// The cluster it was given to, once it was.
     pub cluster: Option<String>,
+    /// The stack that its Job's name and label name. None before it is given to a cluster, and if a version gave it to
+    /// one that named no stack: that Job has neither, and is found by its name alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<StackId>,
     /// Whether its Job is known to have been created there: from then on it is the sweeper's.
     #[serde(default)]
     pub is_created: bool,
@@ -243,6 +247,7 @@ impl Launch {
             generation: 0,
             chunks,
             cluster: None,
+            stack: None,
             is_created: false,
             placed_at: now,
             kept_since: None,
@@ -264,6 +269,7 @@ impl Launch {
             generation: self.generation + 1,
             chunks,
             cluster: None,
+            stack: None,
             is_created: false,
             placed_at: now,
             kept_since: None,
@@ -272,11 +278,15 @@ impl Launch {
         }
     }
 
-    /// The name of its Job: a hash of run, stage and generation, then launch and launch generation. A DNS label,
+    /// The name of its Job: a hash of stack, run, stage and generation, then launch and launch generation. A DNS label,
     /// short enough for Kubernetes to add an index to it.
+    ///
+    /// The stack is hashed too because two stacks derive the same run id of equal idempotency keys, and of schedules
+    /// of equal times, and may share a namespace.
     pub fn job_name(&self, stage: &StageName<'_>) -> String {
         let StageName { run, stage, generation } = stage;
-        let hash = Sha256::digest(format!("{run}/{stage}/{generation}"));
+        let stack = self.stack.as_ref().map(|stack| format!("{stack}/")).unwrap_or_default();
+        let hash = Sha256::digest(format!("{stack}{run}/{stage}/{generation}"));
         format!("fanfold-{}-{}-{}", hex::encode(&hash[..10]), self.index, self.generation)
     }
 }
@@ -368,6 +378,21 @@ mod tests {
         assert!(crate::cluster::is_dns_label(&name) && name.len() <= 50, "{name}");
         assert_ne!(name, launch.job_name(&StageName { generation: Generation(1), ..stage }));
         assert_ne!(name, launch.job_name(&StageName { stage: "other", ..stage }));
-        assert_ne!(name, Launch { generation: 13, ..launch }.job_name(&stage));
+        assert_ne!(name, Launch { generation: 13, ..launch.clone() }.job_name(&stage));
+        let [one, other] = ["one", "other"].map(|arn| Some(StackId::of_ledger(arn)));
+        let [one, other] = [one, other].map(|stack| Launch { stack, ..launch.clone() }.job_name(&stage));
+        assert!(one != other && one != name && one.len() == name.len(), "{one} {other}");
+    }
+
+    /// As it was written before Jobs named their stack. Its Job, which may still run, has the name of then.
+    #[test]
+    fn a_launch_without_a_stack_is_read_and_keeps_its_jobs_name() {
+        let text = r#"{"index":3,"revision":2,"generation":1,"chunks":"0-7","cluster":"one","is_created":true,
+                       "placed_at":1767323045000}"#;
+        let launch: Launch = serde_json::from_str(text).unwrap();
+        assert_eq!((launch.stack.as_ref(), launch.is_created), (None, true));
+        let run = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        let stage = StageName { run: &run, stage: "confirm", generation: Generation(0) };
+        assert_eq!(launch.job_name(&stage), "fanfold-388ef34f4d5938b8d012-3-1");
     }
 }

@@ -27,6 +27,7 @@ pub mod range;
 pub mod rate;
 pub mod run;
 pub mod scan;
+pub mod stack;
 pub mod stamp;
 pub mod tick;
 
@@ -44,5 +45,6 @@ pub use range::ByteRange;
 pub use rate::{Destination, Rate};
 pub use run::{Cleaning, LineEnd, Plan, Report, Run, RunState, Settling, Timestamp, Tries, Trouble};
 pub use scan::{PLAN, SCAN, Scan};
+pub use stack::StackId;
 pub use stamp::{Stamp, Standing};
 pub use tick::TickTime;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fanfold_domain::cluster::Cluster;
+use fanfold_domain::{StackId, cluster::Cluster};
 use fanfold_ports::clusters::{
     ClusterError, ClusterFault, Clusters, JobCreated, KubeJob, KubeJobState, KubePod,
 };
@@ -128,10 +128,18 @@ impl EksClusters {
         }
     }
 
-    async fn list_jobs(&self, cluster: &Cluster) -> Result<Vec<KubeJobState>, Failure> {
+    async fn list_jobs(&self, cluster: &Cluster, stack: &StackId) -> Result<Vec<KubeJobState>, Failure> {
         let requests = Requests::of(&cluster.namespace);
-        let listed: Vec<Job> = self.list(cluster, |more| requests.list_jobs(more)).await?;
+        let listed: Vec<Job> = self.list(cluster, |more| requests.list_jobs(stack, more)).await?;
         listed.into_iter().map(jobs::state).collect()
+    }
+
+    async fn get_job(&self, cluster: &Cluster, name: &str) -> Result<Option<KubeJobState>, Failure> {
+        match self.ask(cluster, Requests::of(&cluster.namespace).get(name)?).await {
+            Ok(found) => jobs::state(read(&found)?).map(Some),
+            Err(absent) if absent.status() == Some(404) => Ok(None),
+            Err(failure) => Err(failure),
+        }
     }
 
     async fn list_pods(&self, cluster: &Cluster, job: &str) -> Result<Vec<KubePod>, Failure> {
@@ -169,8 +177,12 @@ impl Clusters for EksClusters {
         self.delete(cluster, name).await.map_err(|failure| failure.at(cluster, "delete job"))
     }
 
-    async fn jobs(&self, cluster: &Cluster) -> Result<Vec<KubeJobState>, ClusterError> {
-        self.list_jobs(cluster).await.map_err(|failure| failure.at(cluster, "list jobs"))
+    async fn jobs(&self, cluster: &Cluster, stack: &StackId) -> Result<Vec<KubeJobState>, ClusterError> {
+        self.list_jobs(cluster, stack).await.map_err(|failure| failure.at(cluster, "list jobs"))
+    }
+
+    async fn job(&self, cluster: &Cluster, name: &str) -> Result<Option<KubeJobState>, ClusterError> {
+        self.get_job(cluster, name).await.map_err(|failure| failure.at(cluster, "get job"))
     }
 
     async fn pods(&self, cluster: &Cluster, job: &str) -> Result<Vec<KubePod>, ClusterError> {

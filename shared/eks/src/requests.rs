@@ -1,6 +1,7 @@
 //! The requests that the port's calls make of Kubernetes.
 
-use fanfold_ports::clusters::{ClusterFault, KubeJob, MANAGED_BY};
+use fanfold_domain::StackId;
+use fanfold_ports::clusters::{ClusterFault, KubeJob, MANAGED_BY, STACK};
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::Resource;
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
@@ -47,9 +48,10 @@ impl<'a> Requests<'a> {
         built(self.jobs().delete(named(job)?, &DeleteParams::background()))
     }
 
-    /// A page of our Jobs; the first one without `more`.
-    pub(crate) fn list_jobs(&self, more: Option<&str>) -> Built {
-        built(self.jobs().list(&page(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1), more)))
+    /// A page of a stack's Jobs; the first one without `more`.
+    pub(crate) fn list_jobs(&self, stack: &StackId, more: Option<&str>) -> Built {
+        let (label, value) = MANAGED_BY;
+        built(self.jobs().list(&page(&format!("{label}={value},{STACK}={stack}"), more)))
     }
 
     /// A page of a Job's pods; the first one without `more`.
@@ -143,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_of_our_jobs_and_of_a_jobs_pods_in_pages() {
-        let requests = Requests::of("work");
-        let ours = "app.kubernetes.io%2Fmanaged-by%3Dfanfold";
-        let first = requests.list_jobs(None).unwrap();
+    fn lists_are_of_the_stacks_jobs_and_of_a_jobs_pods_in_pages() {
+        let (requests, stack) = (Requests::of("work"), StackId::of_ledger("one"));
+        let ours = format!("app.kubernetes.io%2Fmanaged-by%3Dfanfold%2Cfanfold.dev%2Fstack%3D{stack}");
+        let first = requests.list_jobs(&stack, None).unwrap();
         let (path, query) =
             ("/apis/batch/v1/namespaces/work/jobs", format!("labelSelector={ours}&limit=500"));
         assert_eq!(line(&first), format!("GET {path}?&{query}"));
-        let second = requests.list_jobs(Some("a b=")).unwrap();
+        let second = requests.list_jobs(&stack, Some("a b=")).unwrap();
         assert_eq!(line(&second), format!("GET {path}?&{query}&continue=a+b%3D"));
         let pods = requests.list_pods("one", None).unwrap();
         let query = "labelSelector=batch.kubernetes.io%2Fjob-name%3Done&limit=500";

@@ -4,12 +4,12 @@ mod real;
 
 use std::time::Duration;
 
-use fanfold_domain::cluster::Cluster;
+use fanfold_domain::{StackId, cluster::Cluster};
 use fanfold_eks::EksClusters;
 use fanfold_ports::Clusters;
 use fanfold_ports::clusters::{
     ClusterFault, ContainerTrouble, JobCreated, KubeJob, KubeJobEnd, KubeJobState, KubePod, MANAGED_BY,
-    PodPhase,
+    PodPhase, STACK,
 };
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ impl Running {
         let mut manifest = json!({
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": { "name": job, "labels": { MANAGED_BY.0: MANAGED_BY.1 } },
+            "metadata": { "name": job, "labels": { MANAGED_BY.0: MANAGED_BY.1, STACK: stack() } },
             "spec": {
                 "completionMode": "Indexed", "completions": 2, "parallelism": 2, "backoffLimitPerIndex": 0,
                 "ttlSecondsAfterFinished": 600,
@@ -49,7 +49,7 @@ impl Running {
     /// Looks until the Job is such, for a minute at most.
     async fn job(&self, is_such: impl Fn(&KubeJobState) -> bool) -> KubeJobState {
         for _ in 0..300 {
-            let jobs = self.clusters.jobs(&self.cluster).await.expect("the list was answered");
+            let jobs = self.clusters.jobs(&self.cluster, &stack()).await.expect("the list was answered");
             let job = jobs.into_iter().find(|job| job.name == self.job).expect("the Job is there");
             if is_such(&job) {
                 return job;
@@ -74,6 +74,11 @@ impl Running {
     async fn end(self) {
         self.clusters.delete_job(&self.cluster, &self.job).await.expect("the Job was deleted");
     }
+}
+
+/// The stack of all these Jobs.
+fn stack() -> StackId {
+    StackId::of_ledger("pods")
 }
 
 /// Puts the fields of `over` over those of `value`.
@@ -166,7 +171,7 @@ async fn a_namespace_that_is_not_ours_refuses() {
     let clusters = EksClusters::connect().await;
     for namespace in ["forbidden", "nowhere"] {
         let cluster = Cluster { namespace: namespace.to_owned(), ..cluster.clone() };
-        let error = clusters.jobs(&cluster).await.expect_err("it may not be listed");
+        let error = clusters.jobs(&cluster, &stack()).await.expect_err("it may not be listed");
         assert_eq!(error.fault, ClusterFault::Refused);
         assert!(error.detail.contains("cannot list resource \"jobs\""), "{error}");
     }

@@ -3,12 +3,15 @@
 use std::{collections::BTreeMap, error::Error, fmt};
 
 use async_trait::async_trait;
-use fanfold_domain::{Timestamp, cluster::Cluster};
+use fanfold_domain::{StackId, Timestamp, cluster::Cluster};
 use thiserror::Error as ThisError;
 
 /// The label that all Jobs and pods of ours carry, and its value.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "fanfold");
 
+/// The label of the stack that created a Job or pod: a [`StackId`]. Several stacks may share a namespace, and a Job of
+/// another stack, or of a version that wrote no such label, must never be taken for this stack's.
+pub const STACK: &str = "fanfold.dev/stack";
 /// The label of a Job's run: its id.
 pub const RUN: &str = "fanfold.dev/run";
 /// The label with the name of its stage.
@@ -184,8 +187,12 @@ pub trait Clusters: Send + Sync {
     /// Deletes a Job with its pods; one that is not there is deleted.
     async fn delete_job(&self, cluster: &Cluster, name: &str) -> Result<(), ClusterError>;
 
-    /// All Jobs of ours in the cluster's namespace, by label [`MANAGED_BY`]. One request, or one for each 500.
-    async fn jobs(&self, cluster: &Cluster) -> Result<Vec<KubeJobState>, ClusterError>;
+    /// All Jobs of a stack in the cluster's namespace, by the labels [`MANAGED_BY`] and [`STACK`]. One request, or one
+    /// for each 500.
+    async fn jobs(&self, cluster: &Cluster, stack: &StackId) -> Result<Vec<KubeJobState>, ClusterError>;
+
+    /// The Job of a name in the cluster's namespace, of whatever stack, if it is there. One request.
+    async fn job(&self, cluster: &Cluster, name: &str) -> Result<Option<KubeJobState>, ClusterError>;
 
     /// The pods of a Job that are still there, oldest first. One request, or one for each 500.
     async fn pods(&self, cluster: &Cluster, job: &str) -> Result<Vec<KubePod>, ClusterError>;

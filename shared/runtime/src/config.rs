@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, fmt};
 
 /// The DynamoDB table of the ledger: its name.
 pub const FANFOLD_LEDGER_TABLE: &str = "FANFOLD_LEDGER_TABLE";
+/// The ledger's table by its ARN, from which the stack's id is made: it names account and region too.
+pub const FANFOLD_LEDGER_TABLE_ARN: &str = "FANFOLD_LEDGER_TABLE_ARN";
 /// The bucket of parts, manifests and group objects: its name.
 pub const FANFOLD_WORK_BUCKET: &str = "FANFOLD_WORK_BUCKET";
 /// The bucket whose objects listings and schedules name: its name.
@@ -145,6 +147,7 @@ pub const READS: &[(Function, &[&str])] = &[
         Function::Launcher,
         &[
             FANFOLD_LEDGER_TABLE,
+            FANFOLD_LEDGER_TABLE_ARN,
             FANFOLD_WORK_BUCKET,
             FANFOLD_LAUNCHES_QUEUE_URL,
             FANFOLD_COMPLETIONS_QUEUE_URL,
@@ -182,6 +185,7 @@ pub const READS: &[(Function, &[&str])] = &[
         Function::Sweeper,
         &[
             FANFOLD_LEDGER_TABLE,
+            FANFOLD_LEDGER_TABLE_ARN,
             FANFOLD_WORK_BUCKET,
             FANFOLD_EVENT_BUS,
             FANFOLD_INTAKE_QUEUE_URL,

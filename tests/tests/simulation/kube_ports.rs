@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use async_trait::async_trait;
-use fanfold_domain::{Launch, LaunchIndex, Outage, cluster::Cluster};
+use fanfold_domain::{Launch, LaunchIndex, Outage, StackId, cluster::Cluster};
 use fanfold_ports::{
     Clusters, Fleet, ItemList, PortError,
     clusters::{ClusterError, JobCreated, KubeJob, KubeJobState, KubePod},
     ledger::{Saved, StageId},
 };
 
-use crate::ports::Watched;
+use crate::{kube::is_ours, ports::Watched};
 
 #[async_trait]
 impl Fleet for Watched {
@@ -80,6 +80,10 @@ impl Clusters for Watched {
 
     async fn delete_job(&self, cluster: &Cluster, name: &str) -> Result<(), ClusterError> {
         let call = self.gate.enter().await;
+        let found = self.cloud.clusters.job(&cluster.name, name);
+        if found.is_some_and(|job| !is_ours(&job.state.labels)) {
+            self.record().accuse(format!("Job {name} on {} was deleted, which is another's", cluster.name));
+        }
         self.cloud.clusters.delete_job(cluster, name).await?;
         self.record().job_deleted(&cluster.name, name);
         self.cloud.is_changed.store(true, Ordering::Relaxed);
@@ -87,11 +91,18 @@ impl Clusters for Watched {
         Ok(())
     }
 
-    async fn jobs(&self, cluster: &Cluster) -> Result<Vec<KubeJobState>, ClusterError> {
+    async fn jobs(&self, cluster: &Cluster, stack: &StackId) -> Result<Vec<KubeJobState>, ClusterError> {
         let call = self.gate.enter().await;
-        let jobs = self.cloud.clusters.jobs(cluster).await;
+        let jobs = self.cloud.clusters.jobs(cluster, stack).await;
         self.gate.leave(call).await;
         jobs
+    }
+
+    async fn job(&self, cluster: &Cluster, name: &str) -> Result<Option<KubeJobState>, ClusterError> {
+        let call = self.gate.enter().await;
+        let job = Clusters::job(&self.cloud.clusters, cluster, name).await;
+        self.gate.leave(call).await;
+        job
     }
 
     async fn pods(&self, cluster: &Cluster, job: &str) -> Result<Vec<KubePod>, ClusterError> {

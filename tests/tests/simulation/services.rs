@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use fanfold_domain::{Generation, RunId, pipeline::Pipeline};
+use fanfold_domain::{Generation, RunId, StackId, pipeline::Pipeline};
 use fanfold_engine::plan::ScanLimits;
 use fanfold_launcher::{Launcher, spec::Surroundings};
 use fanfold_lifecycle::{RunCache, cancel};
@@ -131,7 +131,7 @@ impl Fleet {
             }
             Job::Launch(body) => {
                 let (runs, surroundings) = (self.launchers.take(), surroundings());
-                let launcher = Launcher { ports, kube, surroundings, runs };
+                let launcher = Launcher { ports, kube, stack: stack_id(), surroundings, runs };
                 let fared = or_crash(&invocation, async { one(launcher.handle(&body).await) }).await;
                 if fared.is_some() {
                     self.launchers.give_back(launcher.runs);
@@ -171,6 +171,7 @@ impl Fleet {
                 let watcher = Watcher {
                     ports: ports.clone(),
                     kube,
+                    stack: stack_id(),
                     work_bucket: work_bucket.clone(),
                     left_off: WatchLeftOff::default(),
                 };
@@ -219,6 +220,11 @@ pub(crate) async fn run_pod(
         () = invocation.crashed() => None,
         end = worker.run_pod(&assignment, stop) => Some(end.exit_code()),
     }
+}
+
+/// The stack that all these services are of.
+pub(crate) fn stack_id() -> StackId {
+    StackId::of_ledger("arn:aws:dynamodb:us-east-1:000000000000:table/ledger")
 }
 
 /// What pods are told that no pod of a simulation reads.

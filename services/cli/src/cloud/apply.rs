@@ -65,6 +65,7 @@ mod tests {
             ports,
             fleet: world.fleet.clone(),
             schedules: schedules.map(|schedules| schedules as _),
+            namespace: "fanfold".to_owned(),
             input_bucket: "in".to_owned(),
             work_bucket: "work".to_owned(),
             default_pipeline: None,

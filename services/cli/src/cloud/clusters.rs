@@ -1,6 +1,9 @@
 //! `fanfold clusters`: what the table knows of them.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, anyhow};
 use fanfold_domain::cluster::Cluster;
@@ -14,7 +17,8 @@ pub(super) async fn run(stack: &Stack, command: &ClustersCommand) -> Result<(), 
     match command {
         ClustersCommand::Apply { files } => {
             // All are read before any is applied, so that a wrong one leaves nothing half-done.
-            let clusters: Vec<_> = files.iter().map(|file| read_cluster(file)).collect::<Result<_, _>>()?;
+            let read = |file: &PathBuf| read_cluster(file, &stack.namespace);
+            let clusters: Vec<_> = files.iter().map(read).collect::<Result<_, _>>()?;
             for cluster in clusters {
                 stack.fleet.put_cluster(&cluster).await?;
                 say::line(&format!("{} has weight {}", cluster.name, cluster.weight))?;
@@ -75,7 +79,8 @@ async fn list(stack: &Stack, json: bool) -> Result<(), Failed> {
     Ok(())
 }
 
-fn read_cluster(file: &Path) -> Result<Cluster, Failed> {
+fn read_cluster(file: &Path, namespace: &str) -> Result<Cluster, Failed> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string()).map_err(Failed::Usage)?;
-    Cluster::parse(&text).map_err(|error| Failed::Usage(anyhow!("{} is refused:\n{error}", file.display())))
+    Cluster::parse_in(&text, namespace)
+        .map_err(|error| Failed::Usage(anyhow!("{} is refused:\n{error}", file.display())))
 }

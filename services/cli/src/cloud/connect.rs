@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use fanfold_aws::{Aws, QueueUrls, ScheduleGroup, Settings};
-use fanfold_domain::pipeline::Pipeline;
+use fanfold_domain::{cluster::DEFAULT_NAMESPACE, pipeline::Pipeline};
 use fanfold_ports::{Fleet, ItemList, Ports, Schedules, UnreadableItem, ledger::KeptPipeline};
 
 use crate::Failed;
@@ -17,6 +17,8 @@ pub(crate) struct Stack {
     pub(crate) fleet: Arc<dyn Fleet>,
     /// Its schedules, where the environment names what they need.
     pub(crate) schedules: Option<Arc<dyn Schedules>>,
+    /// The namespace of Jobs on clusters that name none.
+    pub(crate) namespace: String,
     /// The bucket that starts runs.
     pub(crate) input_bucket: String,
     /// The bucket of manifests.
@@ -30,9 +32,11 @@ const LEDGER_TABLE: &str = "FANFOLD_LEDGER_TABLE";
 const INPUT_BUCKET: &str = "FANFOLD_INPUT_BUCKET";
 const WORK_BUCKET: &str = "FANFOLD_WORK_BUCKET";
 const INTAKE_QUEUE_URL: &str = "FANFOLD_INTAKE_QUEUE_URL";
-/// What may be missing: the bus of events, the document of the stack's own pipeline, and all that a schedule needs.
+/// What may be missing: the bus of events, the document of the stack's own pipeline, the namespace of its Jobs, and all
+/// that a schedule needs.
 const EVENT_BUS: &str = "FANFOLD_EVENT_BUS";
 const DEFAULT_PIPELINE: &str = "FANFOLD_DEFAULT_PIPELINE";
+const KUBERNETES_NAMESPACE: &str = "FANFOLD_KUBERNETES_NAMESPACE";
 pub(super) const SCHEDULES: [&str; 4] = [
     "FANFOLD_SCHEDULE_GROUP",
     "FANFOLD_SCHEDULE_ROLE_ARN",
@@ -71,7 +75,10 @@ impl Stack {
             let default_pipeline = crate::variable(DEFAULT_PIPELINE);
             let schedules =
                 schedule_group().map(|group| Arc::new(aws.schedules(group)) as Arc<dyn Schedules>);
-            work(&Self { ports, fleet, schedules, input_bucket, work_bucket, default_pipeline }).await
+            let namespace =
+                crate::variable(KUBERNETES_NAMESPACE).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+            work(&Self { ports, fleet, schedules, namespace, input_bucket, work_bucket, default_pipeline })
+                .await
         })
     }
 

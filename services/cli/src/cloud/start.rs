@@ -91,6 +91,7 @@ mod tests {
             ports,
             fleet: world.fleet.clone(),
             schedules: None,
+            namespace: "fanfold".to_owned(),
             input_bucket: "in".to_owned(),
             work_bucket: "work".to_owned(),
             default_pipeline: Some(own),

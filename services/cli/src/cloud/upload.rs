@@ -146,6 +146,7 @@ mod tests {
                 ports: memory.calm_ports(),
                 fleet: memory.fleet.clone(),
                 schedules: None,
+                namespace: "fanfold".to_owned(),
                 input_bucket: "in".to_owned(),
                 work_bucket: "work".to_owned(),
                 default_pipeline: Some(pipeline("own", "", "").to_document().to_string()),

@@ -17,6 +17,10 @@ fn job(version: &str) -> KubeJob {
     KubeJob { name: "j".to_owned(), manifest: json!({ "metadata": { "name": "j", "labels": labels } }) }
 }
 
+fn stack() -> StackId {
+    StackId::of_ledger("one")
+}
+
 fn ok(body: Value) -> Answer {
     (200, body.to_string())
 }
@@ -107,6 +111,19 @@ async fn a_name_that_is_taken_is_looked_at() {
     assert_eq!(fault(created).0, ClusterFault::Unreachable);
 }
 
+/// Of 404 alone it may be said that it is gone: its launch is made anew then.
+#[tokio::test]
+async fn a_job_is_looked_up_by_its_name() {
+    let labels = json!({ MANAGED_BY.0: MANAGED_BY.1 });
+    let (port, _aws, kubernetes) = before([found(json!({ "name": "j", "labels": labels }))]).await;
+    assert_eq!(port.job(&cluster(), "j").await.unwrap().unwrap().name, "j");
+    assert_eq!(kubernetes.lines(), [format!("GET {JOBS}/j")]);
+    let (port, _aws, _kubernetes) = before([status(404, "NotFound", "jobs.batch \"j\" not found")]).await;
+    assert_eq!(port.job(&cluster(), "j").await.unwrap(), None);
+    let (port, _aws, _kubernetes) = before([status(403, "Forbidden", "cannot get resource")]).await;
+    assert_eq!(fault(port.job(&cluster(), "j").await).0, ClusterFault::Refused);
+}
+
 #[tokio::test]
 async fn a_full_quota_hides_no_job_that_is_there() {
     let full = || status(403, "Forbidden", "jobs.batch \"j\" is forbidden: exceeded quota: q");
@@ -136,12 +153,12 @@ async fn a_refused_token_is_replaced_once() {
     let kubernetes = kubernetes.await;
     let aws = aws_with(&kubernetes).await;
     let port = clusters(&aws, &time);
-    assert_eq!(port.jobs(&cluster()).await.unwrap(), []);
+    assert_eq!(port.jobs(&cluster(), &stack()).await.unwrap(), []);
     let [first, second] = kubernetes.seen().try_into().unwrap();
     assert_ne!(first.authorization, second.authorization);
 
     refused.store(9, Ordering::Relaxed);
-    assert_eq!(fault(port.jobs(&cluster()).await).0, ClusterFault::Refused);
+    assert_eq!(fault(port.jobs(&cluster(), &stack()).await).0, ClusterFault::Refused);
     assert_eq!((kubernetes.lines().len(), aws.lines().len()), (4, 1));
 }
 
@@ -168,11 +185,11 @@ async fn a_cluster_that_has_moved_is_found() {
         Fake::start(move |_| ok(described(&urls[described_so_far.fetch_add(1, Ordering::Relaxed).min(1)])));
     let aws = aws.await;
     let port = clusters(&aws, &TestTime::default());
-    port.jobs(&cluster()).await.unwrap();
+    port.jobs(&cluster(), &stack()).await.unwrap();
     drop(former);
     tokio::task::yield_now().await; // its task ends, and with it the listener
     for _ in 0..2 {
-        port.jobs(&cluster()).await.unwrap();
+        port.jobs(&cluster(), &stack()).await.unwrap();
     }
     assert_eq!((aws.lines().len(), current.lines().len()), (2, 2));
 }
@@ -180,17 +197,17 @@ async fn a_cluster_that_has_moved_is_found() {
 #[tokio::test]
 async fn a_cluster_that_is_down_where_it_was_is_unreachable() {
     let (port, aws, kubernetes) = before([no_jobs()]).await;
-    port.jobs(&cluster()).await.unwrap();
+    port.jobs(&cluster(), &stack()).await.unwrap();
     drop(kubernetes);
     tokio::task::yield_now().await;
-    let (found, told) = fault(port.jobs(&cluster()).await);
+    let (found, told) = fault(port.jobs(&cluster(), &stack()).await);
     assert_eq!(found, ClusterFault::Unreachable);
     assert!(told.contains("refused"), "{told}");
     assert_eq!(aws.lines().len(), 2);
 
     let aws = Fake::start(|_| ok(described("http://127.0.0.1:1"))).await;
     let port = clusters(&aws, &TestTime::default());
-    assert_eq!(fault(port.jobs(&cluster()).await).0, ClusterFault::Unreachable);
+    assert_eq!(fault(port.jobs(&cluster(), &stack()).await).0, ClusterFault::Unreachable);
     assert_eq!(aws.lines().len(), 1, "what was described just now is not asked again");
 }
 
@@ -208,10 +225,10 @@ async fn a_cluster_that_is_gone_refuses() {
     });
     let aws = aws.await;
     let port = clusters(&aws, &TestTime::default());
-    port.jobs(&cluster()).await.unwrap();
+    port.jobs(&cluster(), &stack()).await.unwrap();
     drop(kubernetes);
     is_gone.store(1, Ordering::Relaxed);
-    let (found, told) = fault(port.jobs(&cluster()).await);
+    let (found, told) = fault(port.jobs(&cluster(), &stack()).await);
     assert_eq!(found, ClusterFault::Refused);
     assert!(told.contains("ResourceNotFoundException: No cluster found for name: Prod_1. (404)"), "{told}");
 }
@@ -229,7 +246,7 @@ async fn a_cluster_that_is_not_active_refuses_and_says_so() {
         let mut body = described("http://127.0.0.1:1");
         body["cluster"][key] = value;
         let aws = Fake::start(move |_| ok(body.clone())).await;
-        let (found, told) = fault(clusters(&aws, &TestTime::default()).jobs(&cluster()).await);
+        let (found, told) = fault(clusters(&aws, &TestTime::default()).jobs(&cluster(), &stack()).await);
         assert_eq!(found, ClusterFault::Refused, "{told}");
         assert!(told.contains(wanted), "{told}");
     }
@@ -239,7 +256,7 @@ async fn a_cluster_that_is_not_active_refuses_and_says_so() {
 async fn an_aws_that_fails_is_unreachable() {
     for code in [429, 500, 503] {
         let aws = Fake::start(move |_| (code, json!({ "message": "later" }).to_string())).await;
-        let (found, told) = fault(clusters(&aws, &TestTime::default()).jobs(&cluster()).await);
+        let (found, told) = fault(clusters(&aws, &TestTime::default()).jobs(&cluster(), &stack()).await);
         assert_eq!(found, ClusterFault::Unreachable, "{told}");
         assert_eq!(aws.lines(), [DESCRIBE], "it is not retried");
     }
@@ -254,7 +271,7 @@ async fn tokens_and_endpoints_are_kept_for_a_while() {
     let mut tokens = Vec::new();
     for minutes in [0, 9, 1, 4, 1] {
         time.pass_s(minutes * 60);
-        port.jobs(&cluster()).await.unwrap();
+        port.jobs(&cluster(), &stack()).await.unwrap();
         tokens.push(kubernetes.seen().pop().unwrap().authorization);
     }
     let same: Vec<_> = tokens.windows(2).map(|pair| pair[0] == pair[1]).collect();
@@ -270,7 +287,7 @@ async fn lists_are_read_page_by_page() {
         ok(json!({ "kind": "JobList", "apiVersion": "batch/v1", "metadata": metadata, "items": items }))
     };
     let (port, _aws, kubernetes) = before([page("a", "next"), page("b", "")]).await;
-    let jobs = port.jobs(&cluster()).await.unwrap();
+    let jobs = port.jobs(&cluster(), &stack()).await.unwrap();
     assert_eq!(jobs.iter().map(|job| job.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     let queries: Vec<_> = kubernetes.seen().into_iter().map(|seen| seen.query).collect();
     assert!(!queries[0].contains("continue=") && queries[1].ends_with("continue=next"), "{queries:?}");
@@ -306,7 +323,7 @@ async fn a_role_is_assumed_for_its_cluster() {
     let aws = aws.await;
     let port = clusters(&aws, &TestTime::default());
     let role = Some("arn:aws:iam::123456789012:role/launcher".to_owned());
-    port.jobs(&Cluster { role, ..cluster() }).await.unwrap();
+    port.jobs(&Cluster { role, ..cluster() }, &stack()).await.unwrap();
     assert_eq!(aws.lines(), ["POST /", DESCRIBE]);
     let [assume, describe] = aws.seen().try_into().unwrap();
     assert!(
@@ -330,7 +347,7 @@ async fn a_role_that_may_not_be_assumed_refuses() {
     let aws = Fake::start(move |_| (403, denied.to_owned())).await;
     let port = clusters(&aws, &TestTime::default());
     let role = Some("arn:aws:iam::123456789012:role/launcher".to_owned());
-    let (found, told) = fault(port.jobs(&Cluster { role, ..cluster() }).await);
+    let (found, told) = fault(port.jobs(&Cluster { role, ..cluster() }, &stack()).await);
     assert_eq!(found, ClusterFault::Refused);
     assert!(told.contains("AssumeRole: AccessDenied: User x is not authorized"), "{told}");
 }

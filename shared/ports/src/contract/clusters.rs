@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use fanfold_domain::cluster::Cluster;
+use fanfold_domain::{StackId, cluster::Cluster};
 use futures::future::join_all;
 use serde_json::{Value as Json, json};
 
 use super::eventually;
 use crate::{
     Clusters,
-    clusters::{ClusterError, ClusterFault, JobCreated, KubeJob, KubeJobState, MANAGED_BY},
+    clusters::{ClusterError, ClusterFault, JobCreated, KubeJob, KubeJobState, MANAGED_BY, STACK},
 };
 
 /// A label by which Jobs of one name are told apart.
@@ -33,6 +33,11 @@ pub struct ClustersUnderTest {
 }
 
 impl ClustersUnderTest {
+    /// The stack of the test's Jobs, which no other test has.
+    fn stack(&self) -> StackId {
+        StackId::of_ledger(&self.unique)
+    }
+
     /// A Job that runs nothing: it is suspended.
     fn job(&self, name: &str, version: &str) -> KubeJob {
         let name = format!("{}-{name}", self.unique);
@@ -41,7 +46,7 @@ impl ClustersUnderTest {
             "kind": "Job",
             "metadata": {
                 "name": name,
-                "labels": { MANAGED_BY.0: MANAGED_BY.1, VERSION: version },
+                "labels": { MANAGED_BY.0: MANAGED_BY.1, STACK: self.stack(), VERSION: version },
                 "annotations": { NOTE: "0-62,70" },
             },
             "spec": { "suspend": true, "template": { "spec": {
@@ -66,7 +71,7 @@ impl ClustersUnderTest {
 
     /// A Job in the list of a cluster.
     async fn listed(&self, cluster: &Cluster, job: &KubeJob) -> Option<KubeJobState> {
-        let jobs = self.clusters.jobs(cluster).await.expect("the list was answered");
+        let jobs = self.clusters.jobs(cluster, &self.stack()).await.expect("the list was answered");
         jobs.into_iter().find(|listed| listed.name == job.name)
     }
 }
@@ -122,7 +127,8 @@ pub async fn a_job_is_listed_as_it_was_created(t: &ClustersUnderTest) {
     let job = t.job("listed", "1");
     t.must_create(&job).await;
     let listed = t.listed(&t.here, &job).await.expect("it is there");
-    let labels = [(MANAGED_BY.0, MANAGED_BY.1), (VERSION, "1")];
+    let stack = t.stack();
+    let labels = [MANAGED_BY, (STACK, stack.as_str()), (VERSION, "1")];
     assert_eq!(listed.labels, labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     assert_eq!(listed.annotations.get(NOTE).map(String::as_str), Some("0-62,70"));
     assert!(listed.created_at.0 > 1_500_000_000_000, "{:?} is no time of today in ms", listed.created_at);
@@ -133,11 +139,29 @@ pub async fn a_job_is_listed_as_it_was_created(t: &ClustersUnderTest) {
     t.delete(&job).await;
 }
 
-/// Somebody else's is none of our business.
-pub async fn a_job_that_is_not_ours_is_not_listed(t: &ClustersUnderTest) {
-    let job = without(t.job("strange", "1"), "/metadata/labels", MANAGED_BY.0);
+/// Nor one of another stack, nor of a version that labelled no stack: what is listed may be deleted.
+pub async fn a_job_that_is_not_the_stacks_is_not_listed(t: &ClustersUnderTest) {
+    let labels = "/metadata/labels";
+    let strange = without(t.job("strange", "1"), labels, MANAGED_BY.0);
+    let unlabelled = without(t.job("older", "1"), labels, STACK);
+    let mut other = t.job("other-stack", "1");
+    other.manifest["metadata"]["labels"][STACK] = json!(StackId::of_ledger("another"));
+    for job in [strange, unlabelled, other] {
+        t.must_create(&job).await;
+        assert_eq!(t.listed(&t.here, &job).await, None);
+        t.delete(&job).await;
+    }
+}
+
+/// Whatever its labels, and only on its own cluster.
+pub async fn a_job_is_found_by_its_name(t: &ClustersUnderTest) {
+    let job = without(t.job("named", "1"), "/metadata/labels", STACK);
+    let found = async |cluster| t.clusters.job(cluster, &job.name).await.expect("it was answered");
+    assert_eq!(found(&t.here).await, None);
     t.must_create(&job).await;
-    assert_eq!(t.listed(&t.here, &job).await, None);
+    let state = found(&t.here).await.expect("it is there");
+    assert_eq!((state.name.as_str(), state.annotations[NOTE].as_str()), (job.name.as_str(), "0-62,70"));
+    assert_eq!(found(&t.there).await, None);
     t.delete(&job).await;
 }
 
@@ -193,7 +217,8 @@ pub async fn an_unknown_cluster_refuses_everything(t: &ClustersUnderTest) {
     let refusals = [
         clusters.create_job(&nowhere, &job).await.map(drop),
         clusters.delete_job(&nowhere, &job.name).await,
-        clusters.jobs(&nowhere).await.map(drop),
+        clusters.jobs(&nowhere, &t.stack()).await.map(drop),
+        clusters.job(&nowhere, &job.name).await.map(drop),
         clusters.pods(&nowhere, &job.name).await.map(drop),
         clusters.log_tail(&nowhere, &job.name, "c", 1).await.map(drop),
     ];
@@ -216,7 +241,8 @@ macro_rules! clusters_contract {
                 another_job_of_that_name_is_invalid,
                 a_job_without_containers_is_invalid,
                 a_job_is_listed_as_it_was_created,
-                a_job_that_is_not_ours_is_not_listed,
+                a_job_that_is_not_the_stacks_is_not_listed,
+                a_job_is_found_by_its_name,
                 a_job_is_on_the_cluster_that_it_was_given_to,
                 a_deleted_job_is_gone_and_may_be_deleted_again,
                 a_job_may_be_created_again_after_its_deletion,

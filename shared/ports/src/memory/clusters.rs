@@ -6,14 +6,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use fanfold_domain::{Timestamp, cluster::Cluster};
+use fanfold_domain::{StackId, Timestamp, cluster::Cluster};
 use serde_json::Value as Json;
 
 use super::MemoryClock;
 use crate::{
     Clock,
     clusters::{
-        ClusterError, ClusterFault, Clusters, JobCreated, KubeJob, KubeJobState, KubePod, MANAGED_BY,
+        ClusterError, ClusterFault, Clusters, JobCreated, KubeJob, KubeJobState, KubePod, MANAGED_BY, STACK,
     },
 };
 
@@ -168,12 +168,19 @@ impl Clusters for MemoryClusters {
         })
     }
 
-    async fn jobs(&self, cluster: &Cluster) -> Result<Vec<KubeJobState>, ClusterError> {
+    async fn jobs(&self, cluster: &Cluster, stack: &StackId) -> Result<Vec<KubeJobState>, ClusterError> {
         self.call(cluster, "list jobs", |state| {
+            let wanted = [MANAGED_BY, (STACK, stack.as_str())];
+            let has = |job: &KubeJobState, (label, value): (&str, &str)| {
+                job.labels.get(label).is_some_and(|found| found == value)
+            };
             let states = state.jobs.values().map(|job| &job.state);
-            let ours = states.filter(|job| job.labels.get(MANAGED_BY.0).is_some_and(|by| by == MANAGED_BY.1));
-            Ok(ours.cloned().collect())
+            Ok(states.filter(|job| wanted.iter().all(|label| has(job, *label))).cloned().collect())
         })
+    }
+
+    async fn job(&self, cluster: &Cluster, name: &str) -> Result<Option<KubeJobState>, ClusterError> {
+        self.call(cluster, "get job", |state| Ok(state.jobs.get(name).map(|job| job.state.clone())))
     }
 
     async fn pods(&self, cluster: &Cluster, job: &str) -> Result<Vec<KubePod>, ClusterError> {
@@ -262,10 +269,14 @@ mod tests {
 
     fn job() -> KubeJob {
         let manifest = json!({
-            "metadata": { "name": "j", "labels": { MANAGED_BY.0: MANAGED_BY.1 } },
+            "metadata": { "name": "j", "labels": { MANAGED_BY.0: MANAGED_BY.1, STACK: stack() } },
             "spec": { "template": { "spec": { "containers": [{ "name": "c" }] } } },
         });
         KubeJob { name: "j".to_owned(), manifest }
+    }
+
+    fn stack() -> StackId {
+        StackId::of_ledger("one")
     }
 
     fn clusters() -> MemoryClusters {
@@ -279,10 +290,10 @@ mod tests {
         let clusters = clusters();
         clusters.create_job(&cluster(), &job()).await.unwrap();
         clusters.fail("one", ClusterFault::Unreachable, 1_000);
-        let fault = clusters.jobs(&cluster()).await.unwrap_err().fault;
+        let fault = clusters.jobs(&cluster(), &stack()).await.unwrap_err().fault;
         assert_eq!(fault, ClusterFault::Unreachable);
         clusters.clock.sleep_ms(1_000).await;
-        assert_eq!(clusters.jobs(&cluster()).await.unwrap().len(), 1);
+        assert_eq!(clusters.jobs(&cluster(), &stack()).await.unwrap().len(), 1);
         clusters.delete_job(&cluster(), "j").await.unwrap();
         assert_eq!(clusters.all_jobs("one"), []);
     }
@@ -297,7 +308,7 @@ mod tests {
         clusters.create_job(&cluster(), &job()).await.unwrap();
         clusters.fail("one", ClusterFault::Full, 1_000);
         assert_eq!(clusters.create_job(&cluster(), &job()).await.unwrap(), JobCreated::Before);
-        assert_eq!(clusters.jobs(&cluster()).await.unwrap().len(), 1);
+        assert_eq!(clusters.jobs(&cluster(), &stack()).await.unwrap().len(), 1);
     }
 
     #[tokio::test]
@@ -310,7 +321,7 @@ mod tests {
             job.logs.insert(whose, "a\nb\nc\n".to_owned());
         });
         assert_eq!(changed, Some(()));
-        assert_eq!(clusters.jobs(&cluster()).await.unwrap()[0].completed_indexes, [0, 2]);
+        assert_eq!(clusters.jobs(&cluster(), &stack()).await.unwrap()[0].completed_indexes, [0, 2]);
         assert_eq!(clusters.log_tail(&cluster(), "j-0", "c", 2).await.unwrap(), "b\nc\n");
         assert_eq!(clusters.change("one", "other", |_| ()), None);
         assert!(clusters.take("one", "j").is_some() && clusters.job("one", "j").is_none());

@@ -128,6 +128,7 @@ impl Driver {
         for cluster in &self.kube.declared {
             self.world.fleet.put_cluster(cluster).await.expect("memory does not fail");
         }
+        self.kube.add_neighbours().await;
         loop {
             self.calm_down();
             self.act().await;

@@ -6,7 +6,7 @@ use fanfold_ports::{clusters::KubeJobEnd, memory::MemoryJob};
 use fanfold_worker::pod::Assignment;
 
 use super::{
-    Begun, GRACE_MS, JobKey, Kept, Kube, Life, MINUTE, Pod, SECOND, State,
+    Begun, GRACE_MS, JobKey, Kept, Kube, Life, MINUTE, Pod, SECOND, State, is_ours,
     shown::{read_job, uid_key},
 };
 use crate::ports::lock;
@@ -17,7 +17,8 @@ impl Kube {
         let names: Vec<String> = self.declared.iter().map(|cluster| cluster.name.clone()).collect();
         let mut there = BTreeMap::new();
         for cluster in names {
-            for job in self.cloud.clusters.all_jobs(&cluster) {
+            let all = self.cloud.clusters.all_jobs(&cluster).into_iter();
+            for job in all.filter(|job| is_ours(&job.state.labels)) {
                 let uid = job.logs.get(&uid_key()).and_then(|uid| uid.parse::<u64>().ok());
                 there.insert((cluster.clone(), job.state.name.clone()), (uid, job));
             }

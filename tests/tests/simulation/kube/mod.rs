@@ -3,6 +3,7 @@
 
 mod control;
 mod mishaps;
+mod neighbours;
 mod shown;
 
 use std::{
@@ -21,6 +22,7 @@ use fanfold_ports::{
 use fanfold_worker::pod::Assignment;
 use tokio::{sync::oneshot, task::JoinSet};
 
+pub(crate) use self::neighbours::is_ours;
 use self::shown::{declare, failed};
 use crate::{
     chance::Chance,

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use async_trait::async_trait;
-use fanfold_domain::cluster::Cluster;
+use fanfold_domain::{StackId, cluster::Cluster};
 
 use super::{Faulty, Kind};
 use crate::{
@@ -56,8 +56,12 @@ impl<T: Clusters + ?Sized> Clusters for Faulty<T> {
         self.of_cluster(Kind::Write, cluster, "delete job", name, self.inner.delete_job(cluster, name)).await
     }
 
-    async fn jobs(&self, cluster: &Cluster) -> Result<Vec<KubeJobState>, ClusterError> {
-        self.of_cluster(Kind::Read, cluster, "list jobs", "all Jobs", self.inner.jobs(cluster)).await
+    async fn jobs(&self, cluster: &Cluster, stack: &StackId) -> Result<Vec<KubeJobState>, ClusterError> {
+        self.of_cluster(Kind::Read, cluster, "list jobs", "all Jobs", self.inner.jobs(cluster, stack)).await
+    }
+
+    async fn job(&self, cluster: &Cluster, name: &str) -> Result<Option<KubeJobState>, ClusterError> {
+        self.of_cluster(Kind::Read, cluster, "get job", name, self.inner.job(cluster, name)).await
     }
 
     async fn pods(&self, cluster: &Cluster, job: &str) -> Result<Vec<KubePod>, ClusterError> {

@@ -46,7 +46,7 @@ def main() -> None:
             kubectl(named(arguments.name), arguments.words)
         case "image":
             files = [images.file_of(text) for text in arguments.files]
-            images.write(arguments.out, arguments.name, arguments.entrypoint, arguments.env, files)
+            images.write(arguments.out, arguments.name, arguments.entrypoint, arguments.env, files, arguments.base)
         case "busybox":
             images.write_busybox(arguments.out, arguments.name)
         case "load":
@@ -71,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
     image_parser = commands.add_parser("image", help="write an image from files")
     image_parser.add_argument("out", type=Path, help="the OCI archive to write")
     image_parser.add_argument("name", metavar="NAME:TAG")
+    image_parser.add_argument("--from", dest="base", type=Path, metavar="ARCHIVE",
+                              help="the image that it begins with, as an OCI archive; nothing unless said otherwise")
     image_parser.add_argument("--entrypoint", required=True, help="the program's path in the image")
     image_parser.add_argument("--env", action="append", default=[], metavar="K=V")
     image_parser.add_argument("files", nargs="+", metavar="SRC=DST[:MODE]")

@@ -11,7 +11,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from . import programs
+from . import bases, programs
 from .cluster import Cluster
 from .settings import PAUSE_ARCHIVE, fail
 
@@ -52,38 +52,62 @@ def write_busybox(out: Path, name: str) -> None:
     write(out, name, "/bin/sh", ["PATH=/bin"], tools)
 
 
-def write(out: Path, name: str, entrypoint: str, environment: list[str], files: list[File]) -> None:
-    """An image FROM scratch with one layer, as an OCI archive. The same input gives the same bytes."""
-    layer = layer_of(files)
+def write(out: Path, name: str, entrypoint: str, environment: list[str], files: list[File], base: Path | None = None) -> None:
+    """An image FROM scratch with one layer, or with one more than another image, as an OCI archive. The same input gives
+    the same bytes."""
+    architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
+    if base:
+        begun = bases.read(base, architecture)
+    else:
+        own = {"Env": with_path([]), "WorkingDir": "/"}
+        begun = bases.Base(out, bases.OCI_MANIFEST, {"architecture": architecture, "os": "linux", "config": own}, [])
+    config_type, layer_type = bases.MANIFESTS[begun.media_type]
+    # Folders of another image stay as they are: where it has a link, one of ours would take its place.
+    layer = layer_of(files, with_folders=not base)
     packed = gzip.compress(layer, compresslevel=6, mtime=0)
-    config = json_bytes({
-        "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
-        "os": "linux",
-        "config": {"Entrypoint": [entrypoint], "Env": with_path(environment), "WorkingDir": "/"},
-        "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
-    })
+    config = json_bytes(configured(begun.config, entrypoint, environment, digest(layer)))
     manifest = json_bytes({
         "schemaVersion": 2,
-        "mediaType": f"{OCI}.manifest.v1+json",
-        "config": described(config, f"{OCI}.config.v1+json"),
-        "layers": [described(packed, f"{OCI}.layer.v1.tar+gzip")],
+        "mediaType": begun.media_type,
+        "config": described(config, config_type),
+        "layers": [*begun.layers, described(packed, layer_type)],
     })
     named = {"annotations": {"io.containerd.image.name": full_name(name)}}
     index = json_bytes({
         "schemaVersion": 2,
         "mediaType": f"{OCI}.index.v1+json",
-        "manifests": [described(manifest, f"{OCI}.manifest.v1+json") | named],
+        "manifests": [described(manifest, begun.media_type) | named],
     })
     blobs = {f"blobs/sha256/{digest(blob).removeprefix('sha256:')}": blob for blob in (config, manifest, packed)}
-    with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as archive:
+    written = out.with_name(f"{out.name}.new")
+    with tarfile.open(written, "w", format=tarfile.PAX_FORMAT) as archive:
         for path, content in {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": index, **blobs}.items():
             archive.addfile(*member(path, content, 0o644))
+        for path, content in begun.blobs() if base else ():
+            archive.addfile(*member(path, content, 0o644))
+    written.replace(out)
 
 
-def layer_of(files: list[File]) -> bytes:
+def configured(begun: dict, entrypoint: str, environment: list[str], layer: str) -> dict:
+    """What an image says of itself with one more layer. Of the image before it stay variables, user and working directory;
+    its arguments were for its own entry point."""
+    own, rootfs = begun.get("config") or {}, begun.get("rootfs", {})
+    names = [text.partition("=")[0] for text in environment]
+    kept = [text for text in own.get("Env") or [] if text.partition("=")[0] not in names]
+    described = {"Entrypoint": [entrypoint], "Env": [*kept, *environment]}
+    config = begun | {
+        "config": {key: value for key, value in own.items() if key != "Cmd"} | described,
+        "rootfs": {"type": "layers", "diff_ids": [*rootfs.get("diff_ids", []), layer]},
+    }
+    if "history" in begun:
+        config["history"] = [*begun["history"], {"created_by": "scripts/cluster image"}]
+    return config
+
+
+def layer_of(files: list[File], with_folders: bool = True) -> bytes:
     # Where nearly every program may write something.
-    folders = {PurePosixPath("/tmp"): 0o1777}
-    for file in files:
+    folders = {PurePosixPath("/tmp"): 0o1777} if with_folders else {}
+    for file in files if with_folders else ():
         folders |= {parent: 0o755 for parent in file.target.parents if parent not in folders and parent.name}
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as archive:

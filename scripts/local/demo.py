@@ -24,12 +24,12 @@ def main() -> None:
     parser.add_argument("--style", choices=["plain", "quoted"], default=DEFAULTS["style"], help="how they are written (quoted)")
     names = ["orders", *examples.EXAMPLES]
     parser.add_argument("--example", choices=names, default="orders", help="another pipeline than the main job's")
-    parser.add_argument("--count", type=int, help="images (500), orders that a third party is asked for (400), or indexes (1000)")
+    parser.add_argument("--count", type=int, help="images (500), orders that a third party is asked for (400), indexes (1000), or records of Python (50000)")
     parser.add_argument("--deployed", action="store_true", help="use what is deployed: neither build nor deploy anything")
     arguments = parser.parse_args()
     if wrong := misused(arguments):
         parser.error(wrong)
-    target = deployed() if arguments.deployed else deploy(arguments.on)
+    target = deployed() if arguments.deployed else deploy(arguments.on, arguments.example)
     if arguments.example != "orders":
         return examples.show(arguments.example, target, arguments.count)
     work = STATE / "demo"
@@ -65,9 +65,10 @@ def misused(arguments: argparse.Namespace) -> str | None:
     return None
 
 
-def deploy(on: str) -> Path:
+def deploy(on: str, example: str) -> Path:
     """One build for all functions and the command line, deployed; where its programs are."""
-    step("build", [PROJECT / "scripts" / "build"])
+    package = ["--with", examples.PACKAGES[example]()] if example in examples.PACKAGES else []
+    step("build", [PROJECT / "scripts" / "build", *package])
     if on == "eks":
         # First: functions are told where clusters are when the local AWS starts.
         demo_eks.start_clusters()

@@ -101,6 +101,8 @@ def stop() -> bool:
 def environment(port: int, enforce_roles: bool) -> dict[str, str]:
     """All that the server sees; every function it starts sees it too."""
     return clean_environment() | credentials() | {
+        # As Lambda has it, and nothing of the caller's.
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/opt/bin",
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
         "LAMBDA_EXECUTOR": "local",

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use fanfold_domain::{
-    ByteRange, Grouping, LaunchIndex, LineEnd, Origin, Plan, Run, RunId, RunState, StackId,
+    ByteRange, Grouping, LaunchIndex, LineEnd, Origin, Plan, Run, RunId, RunState, StackId, Timestamp,
     cluster::Cluster,
     launch::{Launching, StageName},
     message::{LaunchMessage, encode},

@@ -54,6 +54,11 @@ fn every_function_is_given_what_it_reads_and_nothing_else() {
         wanted.insert(RUST_LOG.to_owned());
         assert_eq!(given, wanted, "{function}");
     }
+    // In an image it is another function, and SAM's globals are not its.
+    let wanted: BTreeSet<String> = reads(Function::Worker).iter().map(|name| (*name).to_owned()).collect();
+    let mut given = variables(&block(&resources, "ImageWorker:", 2), 6);
+    assert!(given.remove(RUST_LOG));
+    assert_eq!(given, wanted);
 }
 
 #[test]

@@ -4,12 +4,21 @@ from pathlib import Path
 
 from .. import steps
 from ..settings import PROJECT, STATE
-from . import images, n_to_n, schedule, third_party
+from . import images, n_to_n, python, schedule, third_party
 
-EXAMPLES = {"n-to-n": n_to_n.show, "images": images.show, "third-party": third_party.show, "schedule": schedule.show}
+EXAMPLES = {
+    "n-to-n": n_to_n.show,
+    "images": images.show,
+    "third-party": third_party.show,
+    "schedule": schedule.show,
+    "python": python.show,
+}
+
+# What goes into the worker's package, of those that bring a program along.
+PACKAGES = {"python": python.package}
 
 # Those whose data may be less or more.
-COUNTED = ("images", "third-party", "n-to-n")
+COUNTED = ("images", "third-party", "n-to-n", "python")
 
 
 def show(name: str, target: Path, count: int | None) -> None:

@@ -165,6 +165,10 @@ pub(crate) struct Local {
     /// Where bad records are listed, if there are any [default: OUT with `_Errors` added].
     #[arg(long, value_name = "ERR")]
     pub(crate) errors: Option<PathBuf>,
+    /// The worker's package, as `scripts/build --with DIR` makes it: commands work in this folder, and programs are found
+    /// in its `bin` and in it first.
+    #[arg(long = "with", value_name = "DIR")]
+    pub(crate) package: Option<PathBuf>,
     /// Chunks at once [default: the machine's processors].
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,

@@ -520,6 +520,32 @@ fn send(signal: &str, pid: u32) {
     assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
 }
 
+#[test]
+fn a_package_is_found_as_the_worker_finds_it_and_told_of_if_it_is_none() {
+    let pipeline = "{pipeline: p, source: {format: lines}, stages: [{name: a, command: [tool, data]}]}";
+    let place = Place::new(pipeline, "a\n");
+    fs::create_dir_all(place.path("package/bin")).unwrap();
+    fs::write(place.path("package/data"), "beside it\n").unwrap();
+    fs::write(place.path("package/bin/tool"), "#!/bin/sh\nread line < \"$1\"; echo \"$line\"\n").unwrap();
+    fs::set_permissions(place.path("package/bin/tool"), fs::Permissions::from_mode(0o755)).unwrap();
+    let fixed = ["local", "in", "--pipeline", "p.yaml", "--output", "out"];
+    let run = |more: &[&str]| {
+        let mut command = place.command(&[&fixed, more].concat());
+        Told::from(command.env("PATH", "/nowhere").output().unwrap())
+    };
+    let told = run(&["--with", "package", "--check"]);
+    assert_eq!(told.status, Some(0), "{}", told.stderr);
+    assert_eq!(place.read("out"), "beside it\n");
+    assert!(run(&[]).stderr.contains("\"tool\" cannot be started"), "without the package");
+    for (package, refusal) in
+        [("none", "the package none: No such file"), ("in", "the package in is not a folder")]
+    {
+        let told = run(&["--with", package]);
+        assert_eq!(told.status, Some(2));
+        assert!(told.stderr.contains(refusal), "{}", told.stderr);
+    }
+}
+
 /// Root reads what it likes, so that all of it is done as somebody else.
 #[test]
 fn a_command_cannot_read_the_environment_that_it_was_not_given() {

@@ -102,7 +102,7 @@ impl Worker {
             Err(error) => return Err(error),
         };
         let ends_at = function_ends_at.map(|end| Timestamp(end.0.saturating_sub(MARGIN_MS)));
-        let attempt = self.attempt(&run, &stage, message.chunk, input, ends_at);
+        let attempt = self.attempt(&run, &stage, message, input, ends_at);
         let attempted = match in_time(&*self.ports.clock, function_ends_at, &stage, attempt).await {
             Ok(attempted) => attempted?,
             Err(out_of_time) => return Ok(Tried::in_vain(stage.retry, &out_of_time, run)),
@@ -203,7 +203,7 @@ impl Worker {
         &self,
         run: &Run,
         stage: &Stage,
-        chunk: ChunkIndex,
+        message: &ChunkMessage,
         input: Input,
         ends_at: Option<Timestamp>,
     ) -> Result<Result<Attempted, ChunkError>, WorkerError> {
@@ -223,10 +223,11 @@ impl Worker {
             run,
             plan: plan.ok_or_else(|| WorkerError::Unplanned(run.id.clone()))?,
             stage,
-            chunk,
+            chunk: message.chunk,
             input,
             work_bucket: &self.work_bucket,
             name: &name,
+            number: message.failed_tries.saturating_add(1),
             inherited: &self.inherited,
             tables: Some(&self.ports.tables),
             outside: Some(&outside),

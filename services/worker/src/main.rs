@@ -5,6 +5,7 @@ mod main_pod;
 use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
+use fanfold_engine::processor::{Inherited, PACKAGE};
 use fanfold_lifecycle::RunCache;
 use fanfold_ports::Functions;
 use fanfold_runtime::{
@@ -57,6 +58,17 @@ fn web(aws: &Aws) -> Arc<WebClient> {
     Arc::new(WebClient::new(if aws.is_stand_in() { Reach::Anywhere } else { Reach::Elsewhere }))
 }
 
+/// What commands may inherit. In an image commands keep its working directory and its PATH, though the image or Lambda may
+/// set the variable that names the folder of a package: a worker that is in a package is called `bootstrap`.
+fn inherited() -> Inherited {
+    let mut inherited = environment();
+    let program = std::env::current_exe().ok();
+    if !program.is_some_and(|program| program.ends_with("bootstrap")) {
+        inherited.remove(PACKAGE);
+    }
+    inherited
+}
+
 async fn as_lambda() -> ExitCode {
     boot(async {
         let Config { aws, table, queues, work_bucket } = Variables::from_environment(Function::Worker, read)?;
@@ -64,7 +76,7 @@ async fn as_lambda() -> ExitCode {
         let (ports, web) = (aws.ports(table, queues), web(&aws));
         let functions: Option<Arc<dyn Functions>> = Some(Arc::new(aws.functions()));
         let runs = RunCache::default();
-        let inherited = environment();
+        let inherited = inherited();
         let worker = Arc::new(Worker { ports, web, functions, work_bucket, inherited, runs });
         Ok(move |trigger: Trigger, invocation: Invocation| {
             let worker = worker.clone();

@@ -10,7 +10,7 @@ use fanfold_runtime::{
     config::{
         FANFOLD_CHUNKS, FANFOLD_CHUNKS_PER_POD, FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_FAILED_TRIES,
         FANFOLD_GENERATION, FANFOLD_LEDGER_TABLE, FANFOLD_RUN, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_STAGE,
-        FANFOLD_WORK_BUCKET, Function, JOB_COMPLETION_INDEX, environment,
+        FANFOLD_WORK_BUCKET, Function, JOB_COMPLETION_INDEX,
     },
 };
 use fanfold_worker::{Worker, pod::Assignment};
@@ -75,7 +75,7 @@ pub(crate) async fn run() -> Result<u8, Error> {
     let assignment = assignment.ok_or("an assignment is read or refused")?;
     let aws = Aws::connect(aws).await;
     let (ports, web) = (aws.ports(table, queues), crate::web(&aws));
-    let (inherited, runs) = (environment(), RunCache::default());
+    let (inherited, runs) = (crate::inherited(), RunCache::default());
     let worker = Worker { ports, web, functions: None, work_bucket, inherited, runs };
     let chunks = assignment.chunks.len();
     tracing::info!(run_id = %assignment.run, chunks, failed_tries = assignment.failed_tries, "pod began");

@@ -161,6 +161,7 @@ pub(crate) async fn pass(run: &Run, source: &Bytes, range: ByteRange) -> Truth {
         input: Input::of_first(&run, &chunk),
         work_bucket: WORK,
         name: "alone",
+        number: 1,
         inherited: &BTreeMap::new(),
         tables: Some(&tables),
         outside: Some(&outside()),

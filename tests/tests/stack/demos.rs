@@ -35,6 +35,11 @@ fn third_party() {
 }
 
 #[test]
+fn python() {
+    demo(&["--example", "python", "--count", "12000"]);
+}
+
+#[test]
 fn schedule() {
     demo(&["--example", "schedule"]);
 }

@@ -16,6 +16,7 @@ use fanfold_domain::{
 use fanfold_engine::{
     fold::Fold,
     plan::{Planned, Wanted, list_objects, plan, plan_ids, plan_whole},
+    processor::Inherited,
     publish::{ListUpload, StageReport, assemble, metadata, report_bad_records, write_bad_records},
 };
 use fanfold_local::LocalObjects;
@@ -41,6 +42,7 @@ pub(super) struct Driver {
     folders: Arc<Folders>,
     run: Run,
     jobs: Option<NonZeroUsize>,
+    inherited: Inherited,
 }
 
 impl Driver {
@@ -49,8 +51,9 @@ impl Driver {
         folders: Folders,
         run: Run,
         jobs: Option<NonZeroUsize>,
+        inherited: Inherited,
     ) -> Self {
-        Self { objects, folders: Arc::new(folders), run, jobs }
+        Self { objects, folders: Arc::new(folders), run, jobs, inherited }
     }
 
     /// Runs to the end. Returns the number of chunks and the final sums.
@@ -118,7 +121,9 @@ impl Driver {
         let (run, chunk) = (self.run.clone(), ChunkIndex(0));
         let task = Task::Parts(chunk);
         let (objects, folders) = (self.objects.clone(), self.folders.clone());
-        let work = Arc::new(Work::new(objects, folders, run, Plan::unplanned(), stage, vec![task]));
+        let inherited = self.inherited.clone();
+        let work =
+            Arc::new(Work::new(objects, folders, run, Plan::unplanned(), stage, vec![task], inherited));
         let (sender, mut ends) = mpsc::channel(1);
         work.do_chunks(sender).await;
         if let Some((_, End::Failed(failure))) = ends.recv().await {
@@ -166,7 +171,8 @@ impl Driver {
         }
         let (sender, mut ends) = mpsc::channel(threads * 2);
         let (objects, folders) = (self.objects.clone(), self.folders.clone());
-        let work = Work::new(objects, folders, self.run.clone(), plan.clone(), stage.clone(), tasks);
+        let (run, inherited) = (self.run.clone(), self.inherited.clone());
+        let work = Work::new(objects, folders, run, plan.clone(), stage.clone(), tasks, inherited);
         let work = Arc::new(work);
         // In a sequential stage a chunk begins when the one before it has ended.
         let at_once = if stage.order == Order::Sequential { 1 } else { threads };

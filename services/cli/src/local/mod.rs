@@ -85,7 +85,8 @@ fn run_once(arguments: &arguments::Local, target: &Target<'_>) -> Result<Summary
     let outputs = [(run.output.clone(), target.output), (run.errors.clone(), target.errors)]
         .map(|(name, path)| (name, path.to_owned()));
     let objects = setup::open(setup::places(file, &source, outputs.into()), target.output)?;
-    let driver = drive::Driver::new(Arc::new(objects), folders, run, target.jobs);
+    let inherited = work::inherited(arguments.package.as_deref()).map_err(Failed::Usage)?;
+    let driver = drive::Driver::new(Arc::new(objects), folders, run, target.jobs, inherited);
     let (chunks, sums) = driver.run()?;
     let errors = (sums.bad_records > 0).then(|| target.errors.to_owned());
     Ok(Summary { chunks, sums, output: target.output.to_owned(), errors })

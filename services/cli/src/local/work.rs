@@ -2,16 +2,18 @@
 
 use std::{
     ffi::OsString,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use anyhow::{Context, anyhow};
 use fanfold_domain::{Chunk, ChunkIndex, PLAN, Plan, Run, Sums, message::Failure, pipeline::Stage};
 use fanfold_engine::{
     chunk::{Attempt, ChunkError, Input},
-    processor::{Inherited, Outside},
+    processor::{Inherited, Outside, PACKAGE},
 };
 use fanfold_local::{LocalClock, LocalObjects};
 use fanfold_ports::{Clock, objects::UploadError, pacer::MemoryPacer};
@@ -73,8 +75,8 @@ impl Work {
         plan: Plan,
         stage: Stage,
         tasks: Vec<Task>,
+        inherited: Inherited,
     ) -> Self {
-        let inherited = std::env::vars_os().filter_map(utf8).collect();
         let outside = Outside {
             web: Arc::new(WebClient::new(Reach::Anywhere)),
             pacer: Arc::new(MemoryPacer::default()),
@@ -124,6 +126,7 @@ impl Work {
                 counted: task.counted(),
                 work_bucket: WORK,
                 name: &name,
+                number: tries,
                 inherited: &self.inherited,
                 tables: None,
                 outside: Some(&self.outside),
@@ -151,6 +154,22 @@ impl Work {
             Task::Parts(chunk) => Input::of_parts(&*self.objects, &self.run, WORK, &self.stage, chunk).await,
         }
     }
+}
+
+/// The environment that commands inherit from, with the folder of a package as Lambda names it.
+pub(super) fn inherited(package: Option<&Path>) -> anyhow::Result<Inherited> {
+    let mut inherited: Inherited = std::env::vars_os().filter_map(utf8).collect();
+    // Where this process runs on Lambda, it is not in the worker's package.
+    inherited.remove(PACKAGE);
+    if let Some(package) = package {
+        let named = || format!("the package {}", package.display());
+        let folder = package.canonicalize().with_context(named)?;
+        anyhow::ensure!(folder.is_dir(), "the package {} is not a folder", package.display());
+        let folder = folder.into_os_string().into_string();
+        let folder = folder.map_err(|_| anyhow!("the package {} is not UTF-8", package.display()))?;
+        inherited.insert(PACKAGE.to_owned(), folder);
+    }
+    Ok(inherited)
 }
 
 fn utf8((name, value): (OsString, OsString)) -> Option<(String, String)> {

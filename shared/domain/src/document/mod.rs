@@ -6,5 +6,5 @@ pub(crate) mod nearest;
 pub(crate) mod quantity;
 pub(crate) mod value;
 
-pub(crate) use mistake::Mistakes;
 pub use mistake::{InvalidDocument, Mistake};
+pub(crate) use mistake::{Mistakes, quote};

@@ -21,6 +21,7 @@
 
 mod cleanup;
 mod eks;
+mod environment;
 mod http;
 mod id_range;
 mod merge;
@@ -59,6 +60,7 @@ use crate::{
 
 pub use cleanup::{Cleanup, CleanupOn};
 pub use eks::{Eks, RunOn, Toleration};
+pub use environment::Environment;
 pub use http::{AnswerLine, BodyKind, Http, Method};
 pub use id_range::{IdRange, lines_bytes};
 pub use merge::{Merge, MergeHeader};

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Value as Json, json};
 
 use super::eks::RunOn;
+use super::environment::Environment;
 use super::process::{Credentials, Process, arguments};
 use super::rate::Order;
 use super::stage::{Retry, Stage};
@@ -18,7 +19,8 @@ use crate::{
     function::FUNCTION,
 };
 
-const SCHEMA: Schema = Schema { built: &["command", "lambda", "timeout", "credentials"], not_yet: &[] };
+const SCHEMA: Schema =
+    Schema { built: &["command", "lambda", "timeout", "credentials", "env"], not_yet: &[] };
 const TIMEOUT_MS: RangeInclusive<u64> = SECOND..=14 * MINUTE + 30 * SECOND;
 
 /// What writes the list of items, each a record of the first stage. It runs once a run; its list is kept, and
@@ -40,6 +42,8 @@ pub enum Planner {
         argv: Vec<String>,
         /// Whether the program sees AWS credentials.
         credentials: Credentials,
+        /// Further variables of its environment.
+        env: Environment,
     },
     /// A Lambda function: a JSON array, or pages of one.
     Lambda(FunctionName),
@@ -58,9 +62,12 @@ impl PlanStep {
     /// worker's function, wherever the pipeline's own stages run.
     pub fn stage(&self) -> Stage {
         let process = match &self.planner {
-            Planner::Command { argv, credentials } => {
-                Process::Command { argv: argv.clone(), header_on_stdin: false, credentials: *credentials }
-            }
+            Planner::Command { argv, credentials, env } => Process::Command {
+                argv: argv.clone(),
+                header_on_stdin: false,
+                credentials: *credentials,
+                env: env.clone(),
+            },
             Planner::Lambda(function) => Process::Lambda(function.clone()),
         };
         Stage {
@@ -79,8 +86,13 @@ impl PlanStep {
     pub(super) fn to_document(&self) -> Json {
         let timeout = DURATION.format(self.timeout_ms);
         match &self.planner {
-            Planner::Command { argv, credentials } => {
-                json!({ "command": argv, "timeout": timeout, "credentials": credentials.name() })
+            Planner::Command { argv, credentials, env } => {
+                let mut step =
+                    json!({ "command": argv, "timeout": timeout, "credentials": credentials.name() });
+                if !env.is_empty() {
+                    step["env"] = json!(env);
+                }
+                step
             }
             Planner::Lambda(function) => json!({ "lambda": function.as_str(), "timeout": timeout }),
         }
@@ -104,12 +116,14 @@ fn decode_command(node: &Node<'_>, step: &Fields<'_>, mistakes: &mut Mistakes) -
     let credentials = step.optional("credentials", Credentials::None, mistakes, |node, m| {
         word(node, m, Credentials::WORDS, &[])
     });
+    let env = step.optional("env", Environment::new(), mistakes, Environment::decode);
     let argv = arguments(node, mistakes, "a list of texts, the program first, such as [./plan]")?;
-    Some(Planner::Command { argv, credentials })
+    Some(Planner::Command { argv, credentials, env })
 }
 
 fn decode_lambda(node: &Node<'_>, step: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Planner> {
     step.refuse_all(&["credentials"], "nothing: a function has a role of its own", mistakes);
+    step.refuse_all(&["env"], "nothing: a function has variables of its own", mistakes);
     let name = text(node, mistakes, FUNCTION)?;
     name.parse().map(Planner::Lambda).ok().or_else(|| node.refuse(mistakes, FUNCTION))
 }

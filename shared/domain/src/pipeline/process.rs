@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::environment::Environment;
 use super::http::Http;
 use super::resize::Resize;
 use crate::FunctionName;
@@ -9,7 +10,7 @@ use crate::document::Mistakes;
 use crate::document::decode::{Fields, Node, Schema, list, text_that, word};
 
 /// The fields of a stage that only a command has.
-const OF_COMMANDS: &[&str] = &["header", "credentials"];
+const OF_COMMANDS: &[&str] = &["header", "credentials", "env"];
 
 /// What is done with a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub enum Process {
         header_on_stdin: bool,
         /// Whether the program sees AWS credentials.
         credentials: Credentials,
+        /// Further variables of its environment.
+        env: Environment,
     },
     /// Has a function of the user's own give the lines. Of the [plan step](super::PlanStep) alone: no stage of
     /// a document has it.
@@ -88,11 +91,17 @@ impl Process {
             Self::Index => vec![("process", json!("index"))],
             Self::Http(http) => vec![("process", json!("http")), ("with", http.to_document())],
             Self::Resize(resize) => vec![("process", json!("resize")), ("with", resize.to_document())],
-            Self::Command { argv, header_on_stdin, credentials } => vec![
-                ("command", json!(argv)),
-                ("header", json!(if *header_on_stdin { "stdin" } else { "none" })),
-                ("credentials", json!(credentials.name())),
-            ],
+            Self::Command { argv, header_on_stdin, credentials, env } => {
+                let mut fields = vec![
+                    ("command", json!(argv)),
+                    ("header", json!(if *header_on_stdin { "stdin" } else { "none" })),
+                    ("credentials", json!(credentials.name())),
+                ];
+                if !env.is_empty() {
+                    fields.push(("env", json!(env)));
+                }
+                fields
+            }
             Self::Lambda(function) => vec![("lambda", json!(function.as_str()))],
         };
         stage.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -152,8 +161,9 @@ fn decode_command(node: &Node<'_>, stage: &Fields<'_>, mistakes: &mut Mistakes) 
     let credentials = stage.optional("credentials", Credentials::None, mistakes, |node, m| {
         word(node, m, Credentials::WORDS, &[])
     });
+    let env = stage.optional("env", Environment::new(), mistakes, Environment::decode);
     let argv = arguments(node, mistakes, "a list of texts, the program first, such as [./confirm, --fast]")?;
-    Some(Process::Command { argv, header_on_stdin, credentials })
+    Some(Process::Command { argv, header_on_stdin, credentials, env })
 }
 
 /// A program and its arguments.

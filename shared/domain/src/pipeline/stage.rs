@@ -23,6 +23,7 @@ const SCHEMA: Schema = Schema {
         "image",
         "header",
         "credentials",
+        "env",
         "with",
         "order",
         "rate",

@@ -21,6 +21,7 @@ use fanfold_ports::{
 use fanfold_records::Dialect;
 use futures::TryStreamExt;
 use thiserror::Error;
+use tracing::Instrument;
 
 use self::{input::Piece, pass::Pass, verdicts::Verdicts};
 use crate::{
@@ -63,6 +64,8 @@ pub struct Attempt<'a> {
     pub work_bucket: &'a str,
     /// A name that no other attempt at this chunk has.
     pub name: &'a str,
+    /// Which attempt it is, from 1: one more than failed before. One that died is made again under its number.
+    pub number: u32,
     /// The worker's environment.
     pub inherited: &'a Inherited,
     /// Where a processor writes rows that its options ask for; none writes none.
@@ -133,6 +136,12 @@ impl Attempt<'_> {
     /// # Errors
     /// No part was created by this attempt, and none was seen.
     pub async fn run(&self) -> Result<Attempted, ChunkError> {
+        let Self { run, stage, chunk, number, .. } = self;
+        let span = tracing::info_span!("attempt", run_id = %run.id, stage = stage.name, chunk = chunk.0, attempt = number);
+        self.create_or_find().instrument(span).await
+    }
+
+    async fn create_or_find(&self) -> Result<Attempted, ChunkError> {
         if let Some(head) = self.objects.head(&self.part(), None).await? {
             return self.winner(&head).await;
         }
@@ -254,7 +263,7 @@ impl Attempt<'_> {
             identity: self.identity(),
             offset: self.input.offset,
             chunk: self.chunk.0,
-            attempt: self.name,
+            attempt: self.number,
             timeout_ms: self.stage.timeout_ms,
             inherited: self.inherited,
             objects: self.objects,

@@ -14,7 +14,7 @@ pub(crate) struct PlanRequest<'a> {
     scheduled_at: Option<&'a TickTime>,
     /// Of a function, which has no environment to be told in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    attempt: Option<&'a str>,
+    attempt: Option<u32>,
     /// What the function gave as `next`, where it is to go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<&'a RawValue>,
@@ -34,7 +34,7 @@ impl<'a> PlanRequest<'a> {
     }
 
     /// The same of a function, in one attempt: of its next page, where it gave what to ask for it with.
-    pub(crate) fn of_page(run: &'a Run, attempt: &'a str, next: Option<&'a RawValue>) -> Self {
+    pub(crate) fn of_page(run: &'a Run, attempt: u32, next: Option<&'a RawValue>) -> Self {
         Self { attempt: Some(attempt), next, ..Self::of(run) }
     }
 

@@ -120,8 +120,13 @@ pub trait Processor: Send {
     }
 }
 
-/// Variables of the worker's own environment, as it started; a command is given few of them.
+/// Variables of the worker's own environment, as it started; a command is given few of them. With [`PACKAGE`] among
+/// them commands are those of a package.
 pub type Inherited = BTreeMap<String, String>;
+
+/// The variable that names the folder of the worker's package, as Lambda sets it. A command works in that folder, and
+/// its programs are found first.
+pub const PACKAGE: &str = "LAMBDA_TASK_ROOT";
 
 /// What a processor needs of the world that asks others: third parties, or a function of the user's.
 #[derive(Clone)]
@@ -157,8 +162,8 @@ pub struct Context<'a> {
     pub offset: u64,
     /// The chunk's index.
     pub chunk: u32,
-    /// Names this attempt at the chunk.
-    pub attempt: &'a str,
+    /// Which attempt at the chunk it is, from 1.
+    pub attempt: u32,
     /// Milliseconds that the processor may take.
     pub timeout_ms: u64,
     /// The worker's environment.
@@ -194,8 +199,9 @@ pub fn start<'a>(context: &Context<'a>) -> Result<Box<dyn Processor + 'a>, Proce
         Process::Orders { .. } => Box::new(orders::Orders::new(context)?),
         Process::Lambda(function) => Box::new(lambda::Lambda::new(context, function)?),
         Process::Resize(options) => Box::new(resize::Images::new(context, options)),
-        Process::Command { argv, header_on_stdin, credentials } => {
-            Box::new(command::Command::start(context, argv, *header_on_stdin, *credentials)?)
+        Process::Command { argv, header_on_stdin, credentials, env } => {
+            let given = command::Given { credentials: *credentials, env };
+            Box::new(command::Command::start(context, argv, *header_on_stdin, given)?)
         }
     })
 }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::Path,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -10,7 +13,11 @@ use fanfold_domain::{
     message::Failure,
     pipeline::{Pipeline, Split},
 };
-use fanfold_engine::{bad::BadRecord, chunk::ChunkError, processor::ProcessError};
+use fanfold_engine::{
+    bad::BadRecord,
+    chunk::ChunkError,
+    processor::{PACKAGE, ProcessError},
+};
 
 use crate::world::{Outcome, WHOLE, World, block_on, pipeline};
 
@@ -77,10 +84,18 @@ fn the_header_comes_first_on_the_stdin_of_every_chunk_if_asked_for() {
 
 #[test]
 fn the_environment_is_the_documented_one() {
+    let temporary = tempfile::tempdir().unwrap();
     let world = |more: &str| {
         let mut world =
             World::new(command("format: csv, header: true", &["env"], more), &b"caf\xe9,b\n1,2\n3,4\n"[..]);
-        for (name, value) in [("HOME", "/root"), ("AWS_SESSION_TOKEN", "secret"), ("AWS_REGION", "r")] {
+        for (name, value) in [
+            ("HOME", "/root"),
+            ("LANG", "de_DE"),
+            ("TMPDIR", temporary.path().to_str().unwrap()),
+            ("LD_LIBRARY_PATH", "/opt/lib"),
+            ("AWS_SESSION_TOKEN", "secret"),
+            ("AWS_REGION", "r"),
+        ] {
             world.inherited.insert(name.to_owned(), value.to_owned());
         }
         world
@@ -103,16 +118,22 @@ fn the_environment_is_the_documented_one() {
         });
         (pairs.collect::<BTreeMap<_, _>>(), run)
     };
-    let (found, run) = variables(world(""));
+    let (mut found, run) = variables(world(""));
+    let [home, scratch] =
+        ["HOME", "TMPDIR"].map(|name| String::from_utf8(found.remove(name).unwrap()).unwrap());
+    assert_eq!(home, scratch);
+    assert!(home.starts_with(temporary.path().to_str().unwrap()) && !Path::new(&home).exists(), "{home}");
     // What a shell or a dynamic loader adds by itself is not ours.
     let path = world("").inherited["PATH"].clone();
     let wanted: BTreeMap<String, Vec<u8>> = [
-        ("FANFOLD_ATTEMPT", &b"try"[..]),
+        ("FANFOLD_ATTEMPT", &b"1"[..]),
         ("FANFOLD_CHUNK", b"1"),
         ("FANFOLD_HEADER", b"caf\xe9,b"),
         ("FANFOLD_OFFSET", b"11"),
         ("FANFOLD_RUN", run.as_bytes()),
         ("FANFOLD_STAGE", b"one"),
+        ("LANG", b"C.UTF-8"),
+        ("LD_LIBRARY_PATH", b"/opt/lib"),
         ("PATH", path.as_bytes()),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_vec()))
@@ -121,7 +142,90 @@ fn the_environment_is_the_documented_one() {
 
     let (found, _) = variables(world(", credentials: pass"));
     let more: Vec<_> = found.keys().filter(|name| !wanted.contains_key(*name)).collect();
-    assert_eq!(more, ["AWS_REGION", "AWS_SESSION_TOKEN"]);
+    assert_eq!(more, ["AWS_REGION", "AWS_SESSION_TOKEN", "HOME", "TMPDIR"]);
+
+    let (found, _) = variables(world(", env: {CURRENCY: EUR, LANG: en_GB.UTF-8}"));
+    assert_eq!((&found["CURRENCY"][..], &found["LANG"][..]), (&b"EUR"[..], &b"en_GB.UTF-8"[..]));
+}
+
+#[test]
+fn an_attempts_own_folder_is_empty_writable_and_gone_with_it_however_it_ends() {
+    let temporary = tempfile::tempdir().unwrap();
+    for (script, succeeds) in [
+        ("ls -A \"$HOME\" | wc -l; echo x > \"$TMPDIR/file\"; mkdir \"$HOME/.cache\"", true),
+        ("echo x > \"$HOME/file\"; exit 1", false),
+    ] {
+        for _ in 0..2 {
+            let mut world = World::new(sh(&format!("cat > /dev/null; {script}")), &b"a\n"[..]);
+            world.inherited.insert("TMPDIR".to_owned(), temporary.path().to_str().unwrap().to_owned());
+            match block_on(world.finish(WHOLE)) {
+                Ok(outcome) => assert_eq!(outcome.output, "0\n"),
+                Err(error) => assert!(!succeeds, "{error}"),
+            }
+            assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "{script}");
+        }
+    }
+    let mut world = World::new(sh("cat"), &b"a\n"[..]);
+    world.inherited.insert("TMPDIR".to_owned(), "/no/such/folder".to_owned());
+    let error = block_on(world.finish(WHOLE)).unwrap_err();
+    assert!(error.contains("no folder could be made for it in /no/such/folder"), "{error}");
+}
+
+#[test]
+fn a_package_is_where_a_command_works_and_where_programs_are_found_first() {
+    let package = tempfile::tempdir().unwrap();
+    let root = package.path().to_str().unwrap();
+    std::fs::create_dir(package.path().join("bin")).unwrap();
+    for (place, says) in [("bin/tr", "tr of bin"), ("sed", "sed of the root"), ("own", "own")] {
+        let program = package.path().join(place);
+        std::fs::write(&program, format!("#!/bin/sh\ncat > /dev/null; echo {says}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    std::fs::write(package.path().join("data"), "beside it\n").unwrap();
+    let said = |argv: &[&str], path: Option<&str>| {
+        let mut world = World::new(command("format: lines", argv, ""), &b"a\n"[..]);
+        world.inherited.insert(PACKAGE.to_owned(), root.to_owned());
+        if let Some(path) = path {
+            world.inherited.insert("PATH".to_owned(), path.to_owned());
+        }
+        String::from_utf8(block_on(world.finish(WHOLE)).unwrap().output.to_vec()).unwrap()
+    };
+    assert_eq!(said(&["tr"], None), "tr of bin\n");
+    assert_eq!(said(&["sed"], None), "sed of the root\n");
+    assert_eq!(said(&["./own"], Some("")), "own\n");
+    assert_eq!(said(&["cat", "data"], None), "beside it\n");
+    let path = said(&["/bin/sh", "-c", "echo $PATH"], Some("/opt/bin"));
+    assert_eq!(path, format!("{root}/bin:{root}:/opt/bin\n"));
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_line_of_stderr_is_logged_with_what_it_is_of() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_span_list(true);
+    let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+    let mut world = World::new(sh("cat; echo oh >&2"), &b"a\n"[..]);
+    tracing::subscriber::with_default(subscriber, || block_on(world.finish(WHOLE)).unwrap());
+    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let line = lines.lines().find(|line| line.contains("command stderr")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let of = serde_json::json!([
+        { "name": "attempt", "run_id": world.run.id, "stage": "one", "chunk": 0, "attempt": 1 }
+    ]);
+    assert_eq!((&line["line"], &line["spans"]), (&"oh".into(), &of));
 }
 
 #[test]

@@ -52,6 +52,7 @@ async fn attempt(world: &World, name: &str) -> Result<Sums, ChunkError> {
         counted: None,
         work_bucket: WORK,
         name,
+        number: 1,
         inherited: &world.inherited,
         tables: None,
         outside: world.outside.as_ref(),
@@ -88,7 +89,7 @@ async fn the_list_is_a_line_an_item_and_the_event_says_of_what_run_it_is() {
     assert_eq!((list(&world).unwrap(), sums.bytes_out), (lines.into(), lines.len() as u64));
     let event: Value = serde_json::from_slice(&functions.events()[0]).unwrap();
     let expected = json!({
-        "run": world.run.id, "pipeline": "test", "created_at_ms": 0, "attempt": "a1",
+        "run": world.run.id, "pipeline": "test", "created_at_ms": 0, "attempt": 1,
         "scheduled_at": "2026-01-01T06:00:00Z",
     });
     assert_eq!(event, expected);

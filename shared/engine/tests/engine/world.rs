@@ -116,6 +116,7 @@ impl World {
             counted,
             work_bucket,
             name,
+            number: 1,
             inherited,
             tables,
             outside,

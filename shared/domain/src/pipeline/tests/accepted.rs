@@ -44,11 +44,18 @@ fn what_is_left_out_has_its_default() {
 
 #[test]
 fn a_command_is_a_list_with_its_own_fields() {
-    let stage = "name: s, command: [./confirm, --fast], header: stdin, credentials: pass";
+    let stage = "name: s, command: [./confirm, --fast], header: stdin, credentials: pass, \
+         env: {CURRENCY: EUR, _depth2: '7', LANG: de_DE.UTF-8, EMPTY: ''}";
     let pipeline = parsed("format: csv, header: true", stage, "");
     let argv = vec!["./confirm".to_owned(), "--fast".to_owned()];
     let credentials = Credentials::Pass;
-    assert_eq!(pipeline.stages[0].process, Process::Command { argv, header_on_stdin: true, credentials });
+    let variables = [("CURRENCY", "EUR"), ("EMPTY", ""), ("LANG", "de_DE.UTF-8"), ("_depth2", "7")];
+    let env = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+    assert_eq!(
+        pipeline.stages[0].process,
+        Process::Command { argv, header_on_stdin: true, credentials, env }
+    );
+    assert_eq!(Pipeline::from_value(&pipeline.to_document()), Ok(pipeline));
 }
 
 #[test]

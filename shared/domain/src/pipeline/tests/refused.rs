@@ -36,7 +36,7 @@ split.records: found the number 0; allowed: a whole number from 1 to 1000000000
 split: found both size and records; allowed: exactly one of size, records
 fan_out: found "distributed-maps"; allowed: sqs, distributed-map (did you mean `distributed-map`?)
 deadline: found "90d"; allowed: a duration from 1m to 13d, in ms, s, m, h, d
-stages[0].procces: found an unknown field; allowed: name, run_on, process, command, image, header, credentials, with, order, rate, max_concurrency, timeout, retry, resources, chunks_per_pod, kubernetes, depends, aggregate (did you mean `process`?)
+stages[0].procces: found an unknown field; allowed: name, run_on, process, command, image, header, credentials, env, with, order, rate, max_concurrency, timeout, retry, resources, chunks_per_pod, kubernetes, depends, aggregate (did you mean `process`?)
 stages[0].name: found "scan"; allowed: 1 to 32 of a-z, 0-9, `-`, but not `scan`, `plan`
 stages[0]: found neither process nor command; allowed: exactly one of process, command
 stages[0].run_on: found "aks"; allowed: lambda, eks (did you mean `eks`?)

@@ -36,11 +36,13 @@ fn source() -> impl Strategy<Value = Source> {
 fn process(source: &Source) -> BoxedStrategy<Process> {
     let header = source.has_header();
     let credentials = prop_oneof![Just(Credentials::None), Just(Credentials::Pass)];
-    let command = (vec("[^\0]{1,20}", 1..4), any::<bool>(), credentials).prop_map(
-        move |(argv, on_stdin, credentials)| Process::Command {
+    let env = proptest::collection::btree_map("[b-z_][a-zA-Z0-9_]{0,9}", "[^\0]{0,9}", 0..3);
+    let command = (vec("[^\0]{1,20}", 1..4), any::<bool>(), credentials, env).prop_map(
+        move |(argv, on_stdin, credentials, env)| Process::Command {
             argv,
             header_on_stdin: on_stdin && header,
             credentials,
+            env: env.into_iter().collect(),
         },
     );
     let orders = of("[a-zA-Z0-9_.-]{3,20}").prop_map(|table| Process::Orders { table });

@@ -123,10 +123,11 @@ fn wrong_stages_are_refused() {
                 &["stages[0]: found both process and command; allowed: exactly one of process, command"],
             ),
             (
-                "name: s, process: copy, header: none, credentials: none",
+                "name: s, process: copy, header: none, credentials: none, env: {}",
                 &[
                     &format!("stages[0].header: found \"none\"; {only_command}"),
                     &format!("stages[0].credentials: found \"none\"; {only_command}"),
+                    &format!("stages[0].env: found a mapping; {only_command}"),
                 ],
             ),
             (
@@ -178,6 +179,42 @@ fn wrong_stages_are_refused() {
             ),
         ],
         |stage| document("format: lines", stage, ""),
+    );
+}
+
+#[test]
+fn wrong_variables_are_refused() {
+    let name = "a name of letters, digits and `_`, but not HOME, PATH, TMPDIR, FANFOLD_... or AWS_..., which Fanfold sets";
+    let reserved = ["PATH", "AWS_REGION", "FANFOLD_X", "2B", "", "a-b"]
+        .map(|found| format!("stages[0].env: found the variable {found:?}; allowed: {name}"));
+    let long = format!("{{A: {}}}", "a".repeat(4096));
+    check(
+        &[
+            (
+                "[A]",
+                &[
+                    "stages[0].env: found a list of 1; allowed: a mapping of variables to texts, such as { CURRENCY: EUR }",
+                ],
+            ),
+            (
+                "{PATH: /x, AWS_REGION: x, FANFOLD_X: x, 2B: x, '': x, a-b: x}",
+                &reserved.each_ref().map(String::as_str),
+            ),
+            (
+                "{DEPTH: 7, A: \"a\\0\"}",
+                &[
+                    "stages[0].env.DEPTH: found the number 7; allowed: a text without NUL (a text: put it in quotes)",
+                    "stages[0].env.A: found \"a\\0\"; allowed: a text without NUL",
+                ],
+            ),
+            (
+                &long,
+                &[
+                    "stages[0].env: found 4097 bytes; allowed: at most 4096 bytes of names and values together",
+                ],
+            ),
+        ],
+        |env| document("format: lines", &format!("name: s, command: [./x], env: {env}"), ""),
     );
 }
 

@@ -22,6 +22,7 @@ fn a_range_a_listing_and_items_are_read_back_as_they_were() {
         "source: {prefix: images/, suffix: .jpg, format: objects}",
         "source: {prefix: images/, format: objects}, split: {records: 10, size: 1GiB}",
         "source: {items: plan}, plan: {command: [./plan, --all], timeout: 90s}",
+        "source: {items: plan}, plan: {command: [./plan], env: {A: b}}",
         "source: {items: plan}, plan: {lambda: list-items, timeout: 90s}",
         "source: {items: plan}, plan: {lambda: 'list-items:live'}",
         "source: {items: plan}, plan: {lambda: 'arn:aws:lambda:eu-west-1:123456789012:function:list-items:7'}",
@@ -70,6 +71,10 @@ fn plan_steps_that_are_none_are_refused() {
         (
             "{lambda: p, credentials: pass}",
             "plan.credentials: found \"pass\"; allowed: nothing: a function has a role of its own".to_owned(),
+        ),
+        (
+            "{lambda: p, env: {A: b}}",
+            "plan.env: found a mapping; allowed: nothing: a function has variables of its own".to_owned(),
         ),
         (
             "{lambda: p, timeout: 15m}",

@@ -8,6 +8,7 @@ mod pipes;
 use std::{
     io,
     os::fd::OwnedFd,
+    path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use std::{
 use async_trait::async_trait;
 use command_fds::{CommandFdExt, FdMapping};
 use fanfold_domain::pipeline::Credentials;
+use tempfile::TempDir;
 use tokio::{
     io::AsyncWriteExt,
     process::ChildStdin,
@@ -22,15 +24,17 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
+use tracing::Instrument;
 
 use self::{
-    environment::{environment, hide_ours, resolve},
+    environment::{environment, hide_ours, package, resolve, scratch},
     error::describe,
     family::Family,
     pipes::{MAX_REPORT_BYTES, Reports, blocks, log_lines},
 };
 use super::{Context, LateVerdict, ProcessError, Processor, Reason, Record, Step};
 
+pub(super) use environment::Given;
 pub use error::CommandError;
 
 /// The most of stdout that one call appends to the output.
@@ -56,6 +60,8 @@ pub(super) struct Command {
     deadline: Instant,
     timeout_ms: u64,
     ends_with_lf: bool,
+    /// The command's own folder. The last of the fields, so that it is removed when the command is gone.
+    _scratch: TempDir,
 }
 
 impl Command {
@@ -63,20 +69,24 @@ impl Command {
         context: &Context<'_>,
         argv: &[String],
         header_on_stdin: bool,
-        credentials: Credentials,
+        given: Given<'_>,
     ) -> Result<Self, CommandError> {
         let program = argv.first().expect("a parsed command has a program").clone();
         let failed = |source| CommandError::Start { program: program.clone(), source };
-        if credentials == Credentials::None {
+        if given.credentials == Credentials::None {
             hide_ours().map_err(failed)?;
         }
         let (reports, for_reports) = io::pipe().map_err(failed)?;
-        let mut command = command(context, argv, credentials, for_reports.into()).map_err(failed)?;
+        let scratch = scratch(context.inherited).map_err(failed)?;
+        let mut command =
+            command(context, argv, given, scratch.path(), for_reports.into()).map_err(failed)?;
         let mut child = command.spawn().map_err(failed)?;
         drop(command); // and with it our copy of the pipe's writing end
         let stdin = child.stdin.take();
         let stdout = blocks(child.stdout.take().expect("stdout is piped"));
-        let stderr = tokio::spawn(log_lines(child.stderr.take().expect("stderr is piped")));
+        let stderr = log_lines(child.stderr.take().expect("stderr is piped"));
+        // Its lines are logged with the attempt that they are of.
+        let stderr = tokio::spawn(stderr.in_current_span());
         let family = Family::new(child);
         let reports = tokio::net::unix::pipe::Receiver::from_owned_fd(reports.into()).map_err(failed)?;
         let reports = tokio::spawn(Reports::read(reports, context.run.pipeline.on_error.max_bad_records));
@@ -96,6 +106,7 @@ impl Command {
             deadline: Instant::now() + Duration::from_millis(context.timeout_ms),
             timeout_ms: context.timeout_ms,
             ends_with_lf: true,
+            _scratch: scratch,
         })
     }
 
@@ -237,19 +248,23 @@ impl Processor for Command {
 fn command(
     context: &Context<'_>,
     argv: &[String],
-    credentials: Credentials,
+    given: Given<'_>,
+    scratch: &Path,
     reports: OwnedFd,
 ) -> io::Result<tokio::process::Command> {
     let mut command = tokio::process::Command::new(resolve(&argv[0], context.inherited));
     command
         .args(&argv[1..])
         .env_clear()
-        .envs(environment(context, credentials)?)
+        .envs(environment(context, given, scratch)?)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
+    if let Some(package) = package(context.inherited) {
+        command.current_dir(package);
+    }
     command.fd_mappings(vec![FdMapping { parent_fd: reports, child_fd: 3 }]).map_err(io::Error::other)?;
     Ok(command)
 }

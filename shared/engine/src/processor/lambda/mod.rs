@@ -34,7 +34,7 @@ pub(super) struct Lambda<'a> {
     functions: Arc<dyn Functions>,
     function: FunctionName,
     run: &'a Run,
-    attempt: &'a str,
+    attempt: u32,
     /// What the last page gave as `next`.
     next: Option<Box<RawValue>>,
     /// How many pages it gave.

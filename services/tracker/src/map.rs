@@ -219,5 +219,5 @@ fn stage_of(item: &Item) -> StageId {
 
 fn message_of(stage: &StageId, chunk: ChunkIndex) -> ChunkMessage {
     let StageId { run, stage, generation } = stage.clone();
-    ChunkMessage { run, stage, generation, chunk, failed_tries: 0, not_before: None }
+    ChunkMessage { run, stage, generation, chunk, failed_tries: 0, not_before: None, platform_faults: None }
 }

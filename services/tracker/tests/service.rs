@@ -284,6 +284,7 @@ fn chunk_message(run: &Run, chunk: u32) -> String {
         chunk: ChunkIndex(chunk),
         failed_tries: 0,
         not_before: None,
+        platform_faults: None,
     })
 }
 

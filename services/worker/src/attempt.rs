@@ -9,6 +9,7 @@ use fanfold_domain::{
     pipeline::{Order, Retry, Stage},
 };
 use fanfold_engine::{
+    cause::Cause,
     chunk::{Attempt, Attempted, ChunkError, Input, end_by_part},
     plan::{PlanError, scan_chunk},
     processor::Outside,
@@ -50,6 +51,8 @@ pub(crate) struct Vain {
     pub(crate) run: Box<Run>,
     /// What its stage says of further tries.
     pub(crate) retry: Retry,
+    /// What ended it, and so whether it counts as a try.
+    pub(crate) cause: Cause,
     /// What the attempt met with.
     pub(crate) error: String,
     /// How long whom it asked wants to be left alone, in milliseconds.
@@ -64,8 +67,8 @@ impl Tried {
         Self::Ended(ChunkEnd::Done(sums))
     }
 
-    fn in_vain(retry: Retry, error: &dyn std::fmt::Display, run: Run) -> Self {
-        Self::InVain(Vain { retry, error: error.to_string(), wait_ms: 0, run: Box::new(run) })
+    fn in_vain(retry: Retry, cause: Cause, error: &dyn std::fmt::Display, run: Run) -> Self {
+        Self::InVain(Vain { retry, cause, error: error.to_string(), wait_ms: 0, run: Box::new(run) })
     }
 }
 
@@ -83,6 +86,23 @@ impl Worker {
         if let Some(at) = message.not_before.filter(|at| *at > self.ports.clock.now()) {
             return Ok(Tried::NotYet(at));
         }
+        match self.attempt_of(run.clone(), message, function_ends_at).await {
+            // From here on it is known whose chunk it is, so that it can be told why it failed.
+            Err(error) if error.is_of_platform() => {
+                let stage = run.stage(&message.stage);
+                let retry = stage.map_or_else(|| run.first_stage().retry, |stage| stage.retry);
+                Ok(Tried::in_vain(retry, Cause::Platform, &error, run))
+            }
+            tried => tried,
+        }
+    }
+
+    async fn attempt_of(
+        &self,
+        run: Run,
+        message: &ChunkMessage,
+        function_ends_at: Option<Timestamp>,
+    ) -> Result<Tried, WorkerError> {
         if message.stage == SCAN {
             return self.scan(run, message, function_ends_at).await;
         }
@@ -105,7 +125,7 @@ impl Worker {
         let attempt = self.attempt(&run, &stage, message, input, ends_at);
         let attempted = match in_time(&*self.ports.clock, function_ends_at, &stage, attempt).await {
             Ok(attempted) => attempted?,
-            Err(out_of_time) => return Ok(Tried::in_vain(stage.retry, &out_of_time, run)),
+            Err(out_of_time) => return Ok(Tried::in_vain(stage.retry, Cause::OutOfTime, &out_of_time, run)),
         };
         Ok(match attempted {
             Ok(attempted) => Tried::of(attempted, run),
@@ -117,6 +137,7 @@ impl Worker {
             }
             Err(error @ (ChunkError::Process(_) | ChunkError::Port(_))) => Tried::InVain(Vain {
                 retry: stage.retry,
+                cause: Cause::from(&error),
                 error: error.to_string(),
                 wait_ms: error.wait_ms(),
                 run: Box::new(run),
@@ -188,14 +209,14 @@ impl Worker {
         let scanned = scan_chunk(objects.clone(), &run, scan, &self.work_bucket, message.chunk);
         let scanned = match in_time(&*self.ports.clock, function_ends_at, stage, scanned).await {
             Ok(scanned) => scanned,
-            Err(out_of_time) => return Ok(Tried::in_vain(retry, &out_of_time, run)),
+            Err(out_of_time) => return Ok(Tried::in_vain(retry, Cause::OutOfTime, &out_of_time, run)),
         };
         Ok(match scanned {
             Ok(attempted) => Tried::of(attempted, run),
             Err(PlanError::SourceChanged(found)) => {
                 Tried::Ended(ChunkEnd::SourceChanged { found: found.to_string() })
             }
-            Err(error) => Tried::in_vain(retry, &error, run),
+            Err(error) => Tried::in_vain(retry, Cause::from(&error), &error, run),
         })
     }
 

@@ -6,7 +6,7 @@ use fanfold_domain::{
     Run, Timestamp, manifest,
     message::{self, ChunkEnd, ChunkMessage, Completion, Failure, InvalidMessage, Released, encode},
 };
-use fanfold_engine::{chunk::end_or_failure, processor::Inherited};
+use fanfold_engine::{cause::Cause, chunk::end_or_failure, processor::Inherited};
 use fanfold_lifecycle::{LifecycleError, RunCache};
 use fanfold_ports::{
     Functions, PortError, Ports, Queue, Web,
@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::{
     attempt::{Tried, Vain},
-    retry::delay_ms,
+    retry::{Again, Next, after_fault, next},
 };
 
 /// How long a completion waits of a part that another attempt created, in seconds: were it counted before that one's own,
@@ -86,6 +86,17 @@ impl WorkerError {
             Self::Lifecycle(_) | Self::Manifest(_) | Self::Unplanned(_) => false,
         }
     }
+
+    /// Whether a service of AWS could not be reached, or not for now.
+    pub(crate) fn is_of_platform(&self) -> bool {
+        let cause = match self {
+            Self::Port(failed) | Self::Lifecycle(LifecycleError::Port(failed)) => Cause::of_port(failed),
+            Self::Manifest(failed) => Cause::of_read(failed),
+            Self::Part(failed) => Cause::of_upload(failed),
+            _ => return false,
+        };
+        cause == Cause::Platform
+    }
 }
 
 impl Worker {
@@ -96,6 +107,17 @@ impl Worker {
     /// The message is to be delivered again.
     pub async fn handle(&self, body: &str, function_ends_at: Option<Timestamp>) -> Result<(), WorkerError> {
         let message: ChunkMessage = message::decode(body)?;
+        match self.work_on(message.clone(), function_ends_at).await {
+            Err(error) if error.is_of_platform() => self.put_off(message, error).await,
+            worked => worked,
+        }
+    }
+
+    async fn work_on(
+        &self,
+        message: ChunkMessage,
+        function_ends_at: Option<Timestamp>,
+    ) -> Result<(), WorkerError> {
         match self.try_once(&message, function_ends_at).await? {
             Tried::Nothing => Ok(()),
             Tried::Made { run, sums } => {
@@ -110,24 +132,38 @@ impl Worker {
         }
     }
 
-    pub(crate) async fn retry_or_fail(
-        &self,
-        message: ChunkMessage,
-        Vain { run, retry, error, wait_ms }: Vain,
-    ) -> Result<(), WorkerError> {
-        let failed_tries = message.failed_tries + 1;
-        tracing::warn!(run_id = %run.id, chunk = message.chunk.0, failed_tries, error, wait_ms, "attempt failed");
-        let delay_ms = delay_ms(retry, failed_tries, self.ports.clock.random());
-        let at = delay_ms.map(|ms| self.ports.clock.now().plus_ms(wait_ms.saturating_add(ms)));
-        // After its deadline there is no run, and this chunk would be nobody's fault.
-        match at.filter(|at| *at < run.deadline_at) {
-            Some(at) => self.send_again(ChunkMessage { failed_tries, ..message }, at).await,
-            None => {
-                let failure = Failure::of_chunk(format!("{error} (after {failed_tries} tries)"));
-                let end = self.end_or_failure(&run, &message, failure).await?;
+    /// Sends a chunk again whose attempt a fault of the platform ended before the run was known, or before its end was
+    /// told. Where that cannot be sent either, or has gone on for too long, the queue delivers the message again.
+    async fn put_off(&self, message: ChunkMessage, error: WorkerError) -> Result<(), WorkerError> {
+        let (now, chance) = (self.ports.clock.now(), self.ports.clock.random());
+        let Some(again) = after_fault(&message, now, chance) else { return Err(error) };
+        tracing::warn!(run_id = %message.run, chunk = message.chunk.0, %error, "attempt met with a fault of the platform");
+        self.try_again(message, again).await
+    }
+
+    pub(crate) async fn retry_or_fail(&self, message: ChunkMessage, vain: Vain) -> Result<(), WorkerError> {
+        match self.what_next(&message, &vain) {
+            Next::Again(again) => self.try_again(message, again).await,
+            Next::Fail(reason) => {
+                let end = self.end_or_failure(&vain.run, &message, Failure::of_chunk(reason)).await?;
                 self.complete(message, end, Vec::new()).await
             }
         }
+    }
+
+    /// Decides over a chunk after an attempt in vain, and logs it.
+    pub(crate) fn what_next(&self, message: &ChunkMessage, vain: &Vain) -> Next {
+        let next = next(message, vain, self.ports.clock.now(), self.ports.clock.random());
+        let Vain { run, cause, error, wait_ms, .. } = vain;
+        let (chunk, failed_tries) = (message.chunk.0, message.failed_tries);
+        let faults = message.platform_faults.map_or(0, |faults| faults.count);
+        tracing::warn!(run_id = %run.id, chunk, failed_tries, faults, ?cause, error, wait_ms, "attempt failed");
+        next
+    }
+
+    async fn try_again(&self, message: ChunkMessage, again: Again) -> Result<(), WorkerError> {
+        let Again { at, failed_tries, platform_faults } = again;
+        self.send_again(ChunkMessage { failed_tries, platform_faults, ..message }, at).await
     }
 
     /// Sends a chunk again, to be tried at this time or, if that is further away than a message can be delayed, to be

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use crate::{
     Worker, WorkerError,
-    attempt::{Tried, Vain},
+    attempt::Tried,
+    retry::{Again, Next, after_fault},
 };
 
 /// How long a chunk that is under way may go on once the pod is to stop; the Job's pods have ten seconds more.
@@ -32,6 +33,14 @@ pub struct Assignment {
     pub chunks: Vec<ChunkIndex>,
     /// How many pods failed at them before.
     pub failed_tries: u32,
+}
+
+/// What came of an attempt in a pod.
+enum Told {
+    /// The pod has done with the chunk.
+    End(PodEnd),
+    /// It makes another attempt.
+    Later(Again),
 }
 
 /// How a pod ended.
@@ -83,44 +92,51 @@ impl Worker {
         worst
     }
 
+    /// Makes attempts at a chunk until the tracker knows its end, or another pod is to try. Faults of the platform are
+    /// waited out here, with the same waits and for as long as those between messages: Kubernetes would count each as a
+    /// failed try of the index.
     async fn do_in_pod(&self, assignment: &Assignment, chunk: ChunkIndex) -> PodEnd {
-        match self.tell(assignment, chunk).await {
-            Ok(end) => end,
-            Err(error) => {
-                tracing::error!(run_id = %assignment.run, chunk = chunk.0, %error, "chunk could not be told");
-                PodEnd::TryAgain
-            }
+        let Assignment { run, stage, generation, failed_tries, .. } = assignment.clone();
+        let (not_before, platform_faults) = (None, None);
+        let mut message =
+            ChunkMessage { run, stage, generation, chunk, failed_tries, not_before, platform_faults };
+        let clock = &*self.ports.clock;
+        loop {
+            let again = match self.tell(&message).await {
+                Ok(Told::End(end)) => return end,
+                Ok(Told::Later(again)) => again,
+                Err(error) => {
+                    let (now, chance) = (clock.now(), clock.random());
+                    let again = after_fault(&message, now, chance).filter(|_| error.is_of_platform());
+                    tracing::error!(run_id = %message.run, chunk = chunk.0, %error, "chunk could not be told");
+                    let Some(again) = again else { return PodEnd::TryAgain };
+                    again
+                }
+            };
+            message.platform_faults = again.platform_faults;
+            clock.sleep_ms(again.at.ms_since(clock.now())).await;
         }
     }
 
     /// Makes an attempt at a chunk and tells its end; one in vain only if no pod comes after this.
-    async fn tell(&self, assignment: &Assignment, chunk: ChunkIndex) -> Result<PodEnd, WorkerError> {
-        let Assignment { run, stage, generation, failed_tries, .. } = assignment;
-        let message = ChunkMessage {
-            run: run.clone(),
-            stage: stage.clone(),
-            generation: *generation,
-            chunk,
-            failed_tries: *failed_tries,
-            not_before: None,
-        };
-        let end = match self.try_once(&message, None).await? {
-            Tried::Nothing | Tried::NotYet(_) => return Ok(PodEnd::Told),
+    async fn tell(&self, message: &ChunkMessage) -> Result<Told, WorkerError> {
+        let end = match self.try_once(message, None).await? {
+            Tried::Nothing | Tried::NotYet(_) => return Ok(Told::End(PodEnd::Told)),
             // What it releases the tracker sends: a pod sends completions and nothing else.
             Tried::Made { sums, .. } => ChunkEnd::Done(sums),
             Tried::Ended(end) => end,
-            Tried::InVain(Vain { run, retry, error, .. }) => {
-                let failed_tries = failed_tries + 1;
-                tracing::warn!(run_id = %run.id, chunk = chunk.0, failed_tries, error, "attempt failed");
-                if failed_tries < retry.attempts {
-                    return Ok(PodEnd::TryAgain);
+            Tried::InVain(vain) => match self.what_next(message, &vain) {
+                Next::Again(_) if vain.cause.counts_as_try() => {
+                    return Ok(Told::End(PodEnd::TryAgain));
                 }
-                let failure = Failure::of_chunk(format!("{error} (after {failed_tries} tries)"));
-                self.end_or_failure(&run, &message, failure).await?
-            }
+                Next::Again(again) => return Ok(Told::Later(again)),
+                Next::Fail(reason) => {
+                    self.end_or_failure(&vain.run, message, Failure::of_chunk(reason)).await?
+                }
+            },
         };
         let pod_end = if matches!(end, ChunkEnd::Failed(_)) { PodEnd::Failed } else { PodEnd::Told };
-        self.complete(message, end, Vec::new()).await?;
-        Ok(pod_end)
+        self.complete(message.clone(), end, Vec::new()).await?;
+        Ok(Told::End(pod_end))
     }
 }

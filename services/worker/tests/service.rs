@@ -12,7 +12,7 @@ use fanfold_domain::{
 use fanfold_engine::chunk::is_tombstone;
 use fanfold_lifecycle::RunCache;
 use fanfold_ports::{
-    Clock, Fault, Functions, Ledger, Objects, Ports, Queue,
+    Clock, Functions, Ledger, Objects, Ports, Queue,
     contract::sample_run,
     functions::Returned,
     memory::{
@@ -71,6 +71,7 @@ fn message_of(run: &Run, stage: &str, chunk: u32, failed_tries: u32) -> String {
         chunk: ChunkIndex(chunk),
         failed_tries,
         not_before: None,
+        platform_faults: None,
     })
 }
 
@@ -144,36 +145,27 @@ async fn a_replaced_source_is_told_of_and_not_tried_again() {
     assert!(matches!(ends(&world)[..], [ChunkEnd::SourceChanged { .. }]));
 }
 
-/// Ports on which nothing that is read of the source comes whole.
+/// Ports under the world's plan of faults.
 fn broken(world: &MemoryWorld) -> Ports {
     world.ports(&Invocation::new("worker"))
 }
 
 #[tokio::test]
 async fn a_try_that_failed_is_sent_again_with_a_delay_until_the_last() {
-    // Whatever is read breaks off, the manifest too: so the runs whose manifest came whole are looked at.
-    let mut seen = [false; 2];
-    for seed in 0..200 {
-        let faults = Faults::seeded(seed, Rates { broken_stream: 5_000, ..Rates::NONE });
-        let (world, run) = world(faults, "a\n", &[2]).await;
-        let failed_tries = u32::try_from(seed % 2).unwrap();
-        if worker(broken(&world)).handle(&message(&run, 0, failed_tries), None).await.is_err() {
-            continue;
-        }
-        if failed_tries == 0
-            && let [QueuedMessage { queue: Queue::Chunks, body, delay_s, .. }] = &world.queues.pending()[..]
-        {
-            assert_eq!(decode::<ChunkMessage>(body).unwrap().failed_tries, 1);
-            assert!((4..=8).contains(delay_s), "{delay_s}");
-            seen[0] = true;
-        }
-        if let [ChunkEnd::Failed(failure)] = &ends(&world)[..] {
-            assert_eq!(failed_tries, 1);
-            assert!(failure.reason.ends_with("(after 2 tries)"), "{}", failure.reason);
-            seen[1] = true;
-        }
-    }
-    assert_eq!(seen, [true, true]);
+    let (world, mut run) = world(Faults::none(), "a\n", &[2]).await;
+    run.pipeline =
+        Pipeline::parse(&PIPELINE.replace("process: copy", "command: [/bin/sh, -c, 'exit 3']")).unwrap();
+    world.ledger.save_run(&run).await.unwrap();
+    let worker = worker(world.calm_ports());
+    worker.handle(&message(&run, 0, 0), None).await.unwrap();
+    let again = world.queues.drain(Queue::Chunks);
+    let [QueuedMessage { body, delay_s, .. }] = &again[..] else { panic!("{again:?}") };
+    assert_eq!(decode::<ChunkMessage>(body).unwrap().failed_tries, 1);
+    assert!((4..=8).contains(delay_s), "{delay_s}");
+    worker.handle(body, None).await.unwrap();
+    let ended = ends(&world);
+    let [ChunkEnd::Failed(failure)] = &ended[..] else { panic!("{ended:?}") };
+    assert!(failure.reason.ends_with("exited with 3 (after 2 tries)"), "{}", failure.reason);
 }
 
 #[tokio::test]
@@ -202,14 +194,6 @@ async fn a_part_without_its_statistics_fails_the_chunk_in_the_end() {
     worker(world.calm_ports()).handle(&message(&run, 0, 1), None).await.unwrap();
     let ended = ends(&world);
     assert!(matches!(&ended[..], [ChunkEnd::Failed(failure)] if failure.reason.contains("must keep both")));
-}
-
-#[tokio::test]
-async fn a_run_that_cannot_be_read_leaves_the_message() {
-    let (world, run) =
-        world(Faults::seeded(0, Rates { transient: 10_000, ..Rates::NONE }), "a\n", &[2]).await;
-    let error = worker(broken(&world)).handle(&message(&run, 0, 0), None).await.unwrap_err();
-    assert!(error.to_string().contains(&Fault::Transient.to_string()), "{error}");
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ enum Reached<'a> {
 /// Codes with which a service says 'not now': nothing was done.
 const NOT_NOW: &[&str] = &[
     "BandwidthLimitExceeded",
+    "EC2ThrottledException",
     "LimitExceededException",
     "OperationAborted",
     "PriorRequestNotComplete",

@@ -72,6 +72,19 @@ pub struct ChunkMessage {
     /// When the next try may be made at the earliest, where that is further away than a message can be delayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// What faults of the platform its attempts met with since the last try that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform_faults: Option<PlatformFaults>,
+}
+
+/// Attempts at a chunk, one after another, that a fault of the platform ended: a call of S3, SQS, DynamoDB or Lambda that
+/// was throttled, failed, or was not answered. They do not count as tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlatformFaults {
+    /// How many, at least 1.
+    pub count: u32,
+    /// When the first of them ended.
+    pub since: Timestamp,
 }
 
 impl ChunkMessage {
@@ -84,6 +97,7 @@ impl ChunkMessage {
             chunk,
             failed_tries: 0,
             not_before: None,
+            platform_faults: None,
         }
     }
 }
@@ -342,6 +356,21 @@ mod tests {
         assert_eq!(decode::<Completion>(&encode(&message)).unwrap(), message);
         let fold = FoldMessage::Assemble { run: run(), generation: Generation(2) };
         assert_eq!(decode::<FoldMessage>(&encode(&fold)).unwrap(), fold);
+    }
+
+    /// As it was written before faults of the platform had a count of their own.
+    #[test]
+    fn an_older_chunk_message_is_read() {
+        let text = format!(
+            r#"{{"v":1,"run":"{}","stage":"s","generation":0,"chunk":7,"failed_tries":2,"not_before":5}}"#,
+            run()
+        );
+        let message: ChunkMessage = decode(&text).unwrap();
+        assert_eq!((message.failed_tries, message.platform_faults), (2, None));
+        assert_eq!(encode(&message), text, "and what it does not say an older worker can read");
+        let faults = PlatformFaults { count: 3, since: Timestamp(4) };
+        let counted = ChunkMessage { platform_faults: Some(faults), ..message };
+        assert_eq!(decode::<ChunkMessage>(&encode(&counted)).unwrap(), counted);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod checksum;
 mod derive;
 
 pub mod bad;
+pub mod cause;
 pub mod chunk;
 pub mod concat;
 pub mod dialect;

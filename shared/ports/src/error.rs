@@ -48,6 +48,11 @@ impl PortError {
         self.fault == Fault::Permanent
     }
 
+    /// Whether it is known that nothing happened, and another try may succeed.
+    pub fn is_transient(&self) -> bool {
+        self.fault == Fault::Transient
+    }
+
     /// An error without another one behind it.
     pub fn new(
         fault: Fault,

@@ -55,6 +55,7 @@ impl BatchMessage {
             chunk,
             failed_tries: 0,
             not_before: None,
+            platform_faults: None,
         }
     }
 }

@@ -132,6 +132,7 @@ struct Shared {
 struct State {
     plan: Plan,
     refused: Vec<String>,
+    throttled: Vec<String>,
     calls: u64,
     dealt: Vec<Dealt>,
 }
@@ -164,19 +165,33 @@ impl Faults {
     }
 
     fn planned(plan: Plan, seed: u64, shuffles: bool) -> Self {
-        let state = Mutex::new(State { plan, refused: Vec::new(), calls: 0, dealt: Vec::new() });
+        let state = Mutex::new(State {
+            plan,
+            refused: Vec::new(),
+            throttled: Vec::new(),
+            calls: 0,
+            dealt: Vec::new(),
+        });
         Self(Arc::new(Shared { random: Random::seeded(seed), shuffles, state }))
     }
 
     /// From now on no call fails: what is left must come to an end by itself.
     pub fn cease(&self) {
-        self.state().plan = Plan::Never;
+        let mut state = self.state();
+        state.plan = Plan::Never;
+        state.throttled.clear();
     }
 
     /// From now on every call about what begins with `prefix`, as `s3://output/`, is refused for good: a bucket that
     /// does not exist, or a permission that was never given. [`Faults::cease`] does not change that.
     pub fn refuse(&self, prefix: impl Into<String>) {
         self.state().refused.push(prefix.into());
+    }
+
+    /// From now on every call about what begins with `prefix` is answered `SlowDown`, until [`Faults::cease`]: a service
+    /// that is away, or a prefix of S3 that has more requests than it can take.
+    pub fn throttle(&self, prefix: impl Into<String>) {
+        self.state().throttled.push(prefix.into());
     }
 
     /// How many points were passed: two for each call.
@@ -196,6 +211,7 @@ impl Faults {
         state.calls += 1;
         let outcome = match state.plan {
             _ if state.refused.iter().any(|prefix| subject.starts_with(prefix)) => Outcome::Refused,
+            _ if state.throttled.iter().any(|prefix| subject.starts_with(prefix)) => Outcome::Transient,
             Plan::Rates(rates) => rates.outcome(self.0.random.below(10_000)),
             Plan::CrashAt(point) if point == 2 * call => Outcome::CrashBefore,
             Plan::CrashAt(point) if point == 2 * call + 1 => Outcome::CrashAfter,

@@ -62,6 +62,7 @@ impl Ended<'_> {
             return Err("it never ended".to_owned());
         }
         self.check_uploads()?;
+        self.check_failures().await?;
         let published = |name| record.published.get(name).into_iter().flatten().filter(|p| p.run == run.id);
         match run.state {
             RunState::Succeeded | RunState::SucceededPartial => {
@@ -159,6 +160,25 @@ impl Ended<'_> {
             .iter()
             .find(|upload| upload.object == self.run.output && self.run.uploads.contains(&upload.id));
         left.map_or(Ok(()), |upload| Err(format!("upload {} was left open", upload.id)))
+    }
+
+    /// No chunk failed for a fault of the platform: they end long before they are borne no longer, unless a worker hangs
+    /// for hours in a call that then fails.
+    async fn check_failures(&self) -> Result<(), String> {
+        if self.driver.scenario.zombies_permille > 0 {
+            return Ok(());
+        }
+        for place in 0..self.run.pipeline.stages.len() {
+            let stage = stage_at(self.run, place);
+            let failures =
+                self.driver.world.ledger.failures(&stage, 1_000).await.expect("memory does not fail");
+            let is_charged =
+                |reason: &str| reason.contains("the plan of faults") && !reason.contains("AccessDenied");
+            if let Some((chunk, failure)) = failures.iter().find(|(_, failure)| is_charged(&failure.reason)) {
+                return Err(format!("chunk {chunk} of {} failed for {}", stage.stage, failure.reason));
+            }
+        }
+        Ok(())
     }
 
     /// The counters of every stage are what its chunks came to.

@@ -3,10 +3,11 @@
 use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
+use fanfold_domain::Timestamp;
 use fanfold_merger::Merger;
 use fanfold_ports::Ports;
 use fanfold_runtime::{
-    Variables, boot,
+    Invocation, Variables, boot,
     config::{
         FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LEDGER_TABLE,
         FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
@@ -36,6 +37,10 @@ fn read(variables: &mut Variables<'_>) -> Config {
     }
 }
 
+/// What is left of the function's time for the copies that are under way when no other is begun: of the largest, 5 GiB,
+/// many at once.
+const MARGIN_MS: u64 = 180_000;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
@@ -45,10 +50,11 @@ async fn main() -> ExitCode {
         let events = Arc::new(aws.events(Some(event_bus)));
         let ports = Ports { events, ..aws.ports(table, queues) };
         let merger = Arc::new(Merger { ports, work_bucket });
-        Ok(move |event: SqsEvent, _| {
+        Ok(move |event: SqsEvent, invocation: Invocation| {
             let merger = merger.clone();
             async move {
-                let handle = async |message: Delivery| merger.handle(&message.body).await;
+                let until = Timestamp(invocation.deadline_at.0.saturating_sub(MARGIN_MS));
+                let handle = async |message: Delivery| merger.handle_until(&message.body, Some(until)).await;
                 Ok(run_batch(event, 1, handle).await?)
             }
         })

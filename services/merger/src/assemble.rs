@@ -1,14 +1,19 @@
 //! Assembling and publishing the output.
 
-use fanfold_domain::{Grouping, ObjectName, Run, RunId, RunState, Stamp, Standing};
-use fanfold_engine::publish::{Assembled, assemble};
-use fanfold_lifecycle::{LifecycleError, fence_formers, give_up, succeed};
+use fanfold_domain::{
+    Grouping, ObjectName, Run, RunId, RunState, Stamp, Standing,
+    message::{FoldMessage, encode},
+};
+use fanfold_engine::publish::{Assembled, Assembly, go_on};
+use fanfold_lifecycle::{LifecycleError, change, fence_formers, give_up, succeed};
 use fanfold_ports::{
+    Queue, Until,
     ledger::StageId,
-    objects::{Condition, UploadError, Written},
+    objects::{Condition, Upload, UploadError, Written},
+    queues::Outgoing,
 };
 
-use crate::{Merger, MergerError, errors::Listed, upload::Target};
+use crate::{Merger, MergerError, errors::Listed};
 
 /// How often publication is tried against others who write there.
 const TRIES: usize = 5;
@@ -24,6 +29,8 @@ enum End {
     Failed(String),
     /// The run ended otherwise meanwhile.
     Over,
+    /// Not yet: another message goes on with it.
+    GoesOn,
 }
 
 /// How one try at publication ended.
@@ -32,12 +39,12 @@ enum Published {
     End(End),
     /// Someone else wrote there meanwhile: look again.
     Refused,
-    /// The upload cannot be completed any more: begin another.
+    /// The upload cannot be completed as it was: list its parts anew, or begin another.
     Spent,
 }
 
 impl Merger {
-    pub(crate) async fn assemble(&self, run: &Run) -> Result<(), MergerError> {
+    pub(crate) async fn assemble(&self, run: &Run, until: Until<'_>) -> Result<(), MergerError> {
         if run.state == RunState::Failed {
             return self.report(run).await;
         }
@@ -46,7 +53,7 @@ impl Merger {
             return Ok(());
         };
         let (ports, id) = (&self.ports, &run.id);
-        let end = match self.try_to_assemble(run, grouping).await {
+        let end = match self.try_to_assemble(run, grouping, until).await {
             Ok(end) => end,
             Err(error) if is_final(&error) => End::Failed(format!("the output cannot be assembled: {error}")),
             Err(error) => return Err(error),
@@ -55,28 +62,56 @@ impl Merger {
             End::Published => succeed(ports, id).await?,
             End::Newer => give_up(ports, id, RunState::Superseded, TAKEN_OVER).await?,
             End::Failed(reason) => give_up(ports, id, RunState::Failed, &reason).await?,
+            End::GoesOn => self.go_on_later(run).await?,
             End::Over => {}
         }
         Ok(())
     }
 
-    async fn try_to_assemble(&self, run: &Run, grouping: Grouping) -> Result<End, MergerError> {
+    /// Has another message go on with the assembly. Its place is the recorded upload and the parts that it has.
+    async fn go_on_later(&self, run: &Run) -> Result<(), MergerError> {
+        let (ports, now) = (&self.ports, self.ports.clock.now());
+        // It gets on, so that the sweeper has no reason to begin it once more.
+        change(&*ports.ledger, &run.id, |run| {
+            let is_under_way = run.state == RunState::Completing;
+            Ok(is_under_way.then(|| Run { updated_at: now, ..run.clone() }))
+        })
+        .await?;
+        let message = FoldMessage::Assemble { run: run.id.clone(), generation: run.generation };
+        Ok(ports.queues.send(Queue::Folds, vec![Outgoing::now(encode(&message))]).await?)
+    }
+
+    async fn try_to_assemble(
+        &self,
+        run: &Run,
+        grouping: Grouping,
+        until: Until<'_>,
+    ) -> Result<End, MergerError> {
         let written = self.ports.ledger.root(&StageId::last_of(run)).await?.sums;
         // What all stages came to, since the run is `completing`.
         let sums = run.sums.unwrap_or(written);
         let mut assembled: Option<Assembled> = None;
-        for _ in 0..TRIES {
+        for tries in 0..TRIES {
             if assembled.is_none() && !self.is_settled(run).await? {
                 // Before anything is written under a name that is another's by now, the list of bad records too.
                 if !self.owns_output(run).await? {
                     return Ok(End::Newer);
                 }
                 fence_formers(&self.ports, run).await?;
-                let Some(upload) = self.begin_upload(run, Target::Output).await? else {
+                let Some(open) = self.open_upload(run, tries > 0).await? else {
                     return Ok(End::Over);
                 };
                 let (objects, groups) = (&*self.ports.objects, grouping.groups());
-                assembled = Some(assemble(objects, run, &self.work_bucket, groups, &written, upload).await?);
+                match go_on(objects, run, &self.work_bucket, groups, &written, open, until).await {
+                    Ok(Assembly::Whole(whole)) => assembled = Some(whole),
+                    Ok(Assembly::Partly { parts, of }) => {
+                        tracing::info!(run_id = %run.id, parts, of, "output partly assembled");
+                        return Ok(End::GoesOn);
+                    }
+                    // Completed by another assembly of this run, or aborted by whoever ended it: look again.
+                    Err(UploadError::Gone(_)) => continue,
+                    Err(error) => return Err(error.into()),
+                }
                 match self.list_bad_records(run, &sums).await? {
                     Listed::Yes => {}
                     Listed::Newer => return Ok(End::Newer),
@@ -116,7 +151,9 @@ impl Merger {
             }
             Standing::Replaceable => {}
         }
-        let Some(Assembled { upload, parts, expected }) = assembled else { return Ok(Published::Spent) };
+        let Some(Assembled { upload, parts, expected, is_resumed }) = assembled else {
+            return Ok(Published::Spent);
+        };
         if !self.owns_output(run).await? {
             return Ok(Published::End(End::Newer));
         }
@@ -125,9 +162,21 @@ impl Merger {
         match completed {
             Ok(Written::Stored(_)) => Ok(Published::End(End::Published)),
             Ok(Written::Refused) => Ok(Published::Refused),
-            Ok(Written::Conflict) | Err(UploadError::Gone(_)) => Ok(Published::Spent),
+            Err(UploadError::Gone(_) | UploadError::OtherParts(_)) => Ok(Published::Spent),
+            // It may or may not be left, and is not to be gone on with.
+            Ok(Written::Conflict) => self.discard(upload).await,
+            // Perhaps it was begun by another version, which cut it otherwise.
+            Err(error) if *is_resumed && error.is_final() => {
+                tracing::warn!(run_id = %run.id, %error, "an upload that was gone on with is not what it should be");
+                self.discard(upload).await
+            }
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn discard(&self, upload: &Upload) -> Result<Published, MergerError> {
+        self.ports.objects.abort_upload(upload).await?;
+        Ok(Published::Spent)
     }
 }
 

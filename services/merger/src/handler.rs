@@ -1,11 +1,11 @@
 //! From a message of the queue `folds` to what it asks for.
 
 use fanfold_domain::{
-    Generation, Run, RunId,
+    Generation, Run, RunId, Timestamp,
     message::{self, FoldMessage, InvalidMessage},
 };
 use fanfold_lifecycle::{LifecycleError, read};
-use fanfold_ports::{PortError, Ports, objects::UploadError};
+use fanfold_ports::{PortError, Ports, Until, objects::UploadError};
 use thiserror::Error;
 
 /// The merger and what it works with.
@@ -37,11 +37,19 @@ pub enum MergerError {
 }
 
 impl Merger {
-    /// Does what one message asks for, given as its text.
+    /// Does what one message asks for, given as its text, however long it takes.
     ///
     /// # Errors
     /// The message is to be delivered again.
     pub async fn handle(&self, body: &str) -> Result<(), MergerError> {
+        self.handle_until(body, None).await
+    }
+
+    /// The same. At `until`, if it is given, no more is begun of an assembly, which goes on by another message.
+    ///
+    /// # Errors
+    /// The message is to be delivered again.
+    pub async fn handle_until(&self, body: &str, until: Option<Timestamp>) -> Result<(), MergerError> {
         match message::decode(body)? {
             FoldMessage::Fold { run, stage, generation, group } => {
                 let Some(run) = self.current(&run, generation).await? else { return Ok(()) };
@@ -49,7 +57,7 @@ impl Merger {
             }
             FoldMessage::Assemble { run, generation } => {
                 let Some(run) = self.current(&run, generation).await? else { return Ok(()) };
-                self.assemble(&run).await
+                self.assemble(&run, Until::at(&*self.ports.clock, until)).await
             }
             FoldMessage::Cleanup { run, generation } => {
                 let Some(run) = self.current(&run, generation).await? else { return Ok(()) };

@@ -3,10 +3,11 @@
 use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
+use fanfold_domain::Timestamp;
 use fanfold_merger::Merger;
 use fanfold_ports::Ports;
 use fanfold_runtime::{
-    Variables, boot,
+    Invocation, Variables, boot,
     config::{
         FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LEDGER_TABLE,
         FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
@@ -38,6 +39,9 @@ fn read(variables: &mut Variables<'_>) -> Config {
 
 /// The longest a message that failed waits, in seconds: less than the visibility timeout of `folds`.
 const LONGEST_DELAY_S: u32 = 900;
+/// What is left of the function's time for the copies that are under way when no other is begun: of the largest, 5 GiB,
+/// many at once.
+const MARGIN_MS: u64 = 180_000;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -49,11 +53,12 @@ async fn main() -> ExitCode {
         let events = Arc::new(aws.events(Some(event_bus)));
         let ports = Ports { events, ..aws.ports(table, queues) };
         let merger = Arc::new(Merger { ports, work_bucket });
-        Ok(move |event: SqsEvent, _| {
+        Ok(move |event: SqsEvent, invocation: Invocation| {
             let (merger, visibility) = (merger.clone(), visibility.clone());
             async move {
+                let until = Timestamp(invocation.deadline_at.0.saturating_sub(MARGIN_MS));
                 let receipts = Receipts::of(&event, LONGEST_DELAY_S);
-                let handle = async |message: Delivery| merger.handle(&message.body).await;
+                let handle = async |message: Delivery| merger.handle_until(&message.body, Some(until)).await;
                 let response = run_batch(event, 1, handle).await?;
                 let change = async |queue: String, receipt: String, delay_s| {
                     visibility.change(&queue, &receipt, delay_s).await

@@ -1,9 +1,9 @@
 //! Uploads under the output's name and that of the list, recorded before they are used.
 
 use fanfold_domain::{ObjectName, Run, RunState};
-use fanfold_engine::publish::{list_metadata, metadata};
-use fanfold_lifecycle::change;
-use fanfold_ports::objects::{Metadata, Upload};
+use fanfold_engine::publish::{Open, list_metadata, metadata};
+use fanfold_lifecycle::{change, read};
+use fanfold_ports::objects::{Metadata, Upload, UploadError};
 
 use crate::{Merger, MergerError};
 
@@ -50,6 +50,32 @@ impl Target {
 }
 
 impl Merger {
+    /// The upload of the output that this run recorded last, with what it holds, if it is still open; else another,
+    /// recorded before it is used. `None` if the run may write no more.
+    ///
+    /// So an assembly goes on where another left off, or fills the same upload at the same time as another that hangs.
+    /// Both send the same bytes under the same numbers; who completes it names the parts that it saw, and looks again if
+    /// the other replaced one since ([`UploadError::OtherParts`]).
+    pub(crate) async fn open_upload(&self, run: &Run, has_begun: bool) -> Result<Option<Open>, MergerError> {
+        // Most often none was begun before, and nothing is to be asked.
+        if has_begun || !run.uploads.is_empty() {
+            let now = read(&*self.ports.ledger, &run.id).await?;
+            if !Target::Output.may_be_written(&now) || now.generation != run.generation {
+                return Ok(None);
+            }
+            if let Some(id) = now.uploads.last() {
+                let upload = Upload { object: now.output.clone(), id: id.clone() };
+                match self.ports.objects.upload_parts(&upload).await {
+                    Ok(held) => return Ok(Some(Open { upload, held })),
+                    Err(UploadError::Gone(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        let begun = self.begin_upload(run, Target::Output).await?;
+        Ok(begun.map(|upload| Open { upload, held: Vec::new() }))
+    }
+
     /// Begins an upload and records it in the run before it is used, so that whoever ends the run, or owns the
     /// output after it, can abort it. `None` if the run may write no more.
     pub(crate) async fn begin_upload(

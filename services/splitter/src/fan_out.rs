@@ -5,7 +5,7 @@ use fanfold_domain::{
     Chunk, ChunkIndex, LaunchIndex, ObjectName, PLAN, Plan, Run, RunState, SCAN, Scan, key,
     launch::{Launching, StageName, TooManyLaunches},
     manifest,
-    message::{ChunkMessage, LaunchMessage, encode},
+    message::{ChunkMessage, Intake, LaunchMessage, encode},
     pipeline::{self, RunOn, Stage},
 };
 use fanfold_engine::plan::Planned;
@@ -108,6 +108,23 @@ impl FanOut<'_> {
     pub(crate) async fn send_plan_step(self) -> Result<(), SplitterError> {
         tracing::info!(run_id = %self.run.id, "the plan step writes the list");
         self.send_chunks(PLAN, vec![ChunkIndex(0)]).await
+    }
+
+    /// Has another message go on with the planning, which left in the work bucket how far it is.
+    pub(crate) async fn go_on_later(self) -> Result<(), SplitterError> {
+        let ports = &self.splitter.ports;
+        let now = ports.clock.now();
+        // It gets on, so that the sweeper has no reason to have it planned beside that.
+        let run = change(&*ports.ledger, &self.run.id, |run| {
+            Ok((run.state == RunState::Planning).then(|| Run { updated_at: now, ..run.clone() }))
+        })
+        .await?;
+        if run.state != RunState::Planning || run.generation != self.run.generation {
+            return Ok(());
+        }
+        tracing::info!(run_id = %run.id, "planning goes on by another message");
+        let again = encode(&Intake::Resume { run: run.id });
+        Ok(ports.queues.send(Queue::Intake, vec![Outgoing::now(again)]).await?)
     }
 
     async fn send_chunks(&self, stage: &str, chunks: Vec<ChunkIndex>) -> Result<(), SplitterError> {

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use fanfold_domain::{
-    Generation, Run, RunId, RunState, Scan,
+    Generation, Run, RunId, RunState, Scan, Timestamp, key,
     message::Intake,
     pipeline::{Format, Pipeline},
 };
-use fanfold_engine::plan::{PlanError, Planned, ScanLimits, plan, plan_ids, plan_scanned, scan_due};
+use fanfold_engine::plan::{
+    Places, PlanError, Planned, ScanLimits, Strides, go_on_planning, plan_ids, plan_scanned, scan_due,
+};
 use fanfold_lifecycle::{LifecycleError, change, fail, finish_if_full, read, source_changed};
-use fanfold_ports::{Maps, PortError, Ports, ledger::StageId, objects::UploadError};
+use fanfold_ports::{Maps, PortError, Ports, Until, ledger::StageId, objects::UploadError};
 use thiserror::Error;
 
-use crate::{event, event::InvalidEvent, fan_out::FanOut};
+use crate::{event, event::InvalidEvent, fan_out::FanOut, list::Reads};
 
 /// The splitter and what it works with.
 pub struct Splitter {
@@ -76,11 +78,19 @@ impl SplitterError {
 }
 
 impl Splitter {
-    /// Begins the run that one message asks for, given as its text, or goes on with it.
+    /// Begins the run that one message asks for, given as its text, or goes on with it, however long it takes.
     ///
     /// # Errors
     /// The message is to be delivered again.
     pub async fn handle(&self, body: &str) -> Result<(), SplitterError> {
+        self.handle_until(body, Share { until: None, strides: Strides::DEFAULT }).await
+    }
+
+    /// The same of a share of the work; what is left goes on by another message.
+    ///
+    /// # Errors
+    /// The message is to be delivered again.
+    pub async fn handle_until(&self, body: &str, share: Share) -> Result<(), SplitterError> {
         let run = match event::read(body)? {
             Intake::Upload(upload) => self.begin_upload(upload).await?,
             Intake::Submission(submission) => self.begin_submission(submission).await?,
@@ -91,7 +101,7 @@ impl Splitter {
             }
         };
         match run {
-            Some(run) if run.state == RunState::Planning => self.plan(&run).await,
+            Some(run) if run.state == RunState::Planning => self.plan(&run, share).await,
             // Whoever made it running may have died before it looked.
             Some(run) if run.state == RunState::Running => {
                 Ok(finish_if_full(&self.ports, &run.id, run.generation).await?)
@@ -139,9 +149,9 @@ impl Splitter {
 
     /// Does all steps of `planning`, whether or not some were done before. What no further try would mend ends the
     /// run with its reason, and not with the tries in which it could not be planned.
-    async fn plan(&self, run: &Run) -> Result<(), SplitterError> {
+    async fn plan(&self, run: &Run, share: Share) -> Result<(), SplitterError> {
         let run = &self.count_try(run).await?;
-        match self.try_to_plan(run).await {
+        match self.try_to_plan(run, share).await {
             Err(error) if error.is_final() => {
                 let reason = format!("it cannot be planned: {error}");
                 fail(&self.ports, &run.id, run.generation, &reason).await?;
@@ -191,10 +201,10 @@ impl Splitter {
         error
     }
 
-    async fn try_to_plan(&self, run: &Run) -> Result<(), SplitterError> {
+    async fn try_to_plan(&self, run: &Run, share: Share) -> Result<(), SplitterError> {
         let Some(run) = self.hold_output(run).await? else { return Ok(()) };
         let fan_out = FanOut { splitter: self, run: &run };
-        match self.look_at(&run).await {
+        match self.look_at(&run, share).await {
             Ok(Next::Send(planned)) => fan_out.send(planned).await,
             Ok(Next::Scan(scan)) => {
                 fan_out.send_scan(scan).await?;
@@ -202,6 +212,10 @@ impl Splitter {
             }
             Ok(Next::PlanStep) => {
                 fan_out.send_plan_step().await?;
+                self.forget_tries(&run).await
+            }
+            Ok(Next::GoOn) => {
+                fan_out.go_on_later().await?;
                 self.forget_tries(&run).await
             }
             Err(SplitterError::Plan(PlanError::Port(error))) => Err(error.into()),
@@ -219,29 +233,47 @@ impl Splitter {
     }
 
     /// Plans what the run reads, or finds that workers have to scan it first, or to make it.
-    async fn look_at(&self, run: &Run) -> Result<Next, SplitterError> {
+    async fn look_at(&self, run: &Run, share: Share) -> Result<Next, SplitterError> {
         let (objects, pipeline) = (self.ports.objects.clone(), &run.pipeline);
         if let Format::Ids(range) = pipeline.source.format {
             return Ok(Next::Send(plan_ids(range.of(&run.id), pipeline.split)?));
         }
-        let Some(run) = &self.with_list(run).await? else { return Ok(Next::PlanStep) };
+        let run = &match self.with_list(run, share).await? {
+            Reads::Known(run) => *run,
+            Reads::PlanStep => return Ok(Next::PlanStep),
+            Reads::GoOn => return Ok(Next::GoOn),
+        };
+        let until = Until::at(&*self.ports.clock, share.until);
+        let prefix = key::places(&run.id);
+        let places = Places::new(&*self.ports.objects, &self.work_bucket, prefix, share.strides, until);
         if let Some(scan) = &run.scan {
             let root = self.ports.ledger.root(&StageId::scan_of(run)).await?;
             if !root.is_full(scan.grouping) {
                 return Ok(Next::Scan(scan.clone()));
             }
-            return Ok(Next::Send(plan_scanned(objects, run, scan, &self.work_bucket).await?));
+            let planned = plan_scanned(objects, run, scan, &places).await?;
+            return Ok(planned.map_or(Next::GoOn, Next::Send));
         }
         if let Some(scan) = scan_due(objects.clone(), pipeline, run.input(), self.scan_limits).await? {
             return Ok(Next::Scan(scan));
         }
-        let planned = plan(objects, pipeline, run.input()).await;
-        Ok(Next::Send(planned.map_err(|error| match error {
+        let planned = go_on_planning(objects, pipeline, run.input(), &places).await;
+        let planned = planned.map_err(|error| match error {
             // The list is ours: nobody replaced a source.
             PlanError::SourceChanged(gone) if run.list.is_some() => PlanError::ScanLost(gone),
             error => error,
-        })?))
+        })?;
+        Ok(planned.map_or(Next::GoOn, Next::Send))
     }
+}
+
+/// How much of a run's planning one message may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    /// From when on nothing more is begun of what can go on by another message; never, if nothing is said.
+    pub until: Option<Timestamp>,
+    /// In what pieces a plan is made.
+    pub strides: Strides,
 }
 
 /// What a run in `planning` needs next.
@@ -252,4 +284,6 @@ enum Next {
     Scan(Scan),
     /// Its list is to be written by its plan step.
     PlanStep,
+    /// More time: another message goes on where its list or plan is.
+    GoOn,
 }

@@ -13,4 +13,4 @@ mod list;
 mod map;
 
 pub use event::InvalidEvent;
-pub use handler::{Splitter, SplitterError};
+pub use handler::{Share, Splitter, SplitterError};

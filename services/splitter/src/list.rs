@@ -3,40 +3,56 @@
 use fanfold_domain::{ChunkIndex, ObjectName, PLAN, Run, RunState, SourcePin, key, pipeline::Format};
 use fanfold_engine::{
     chunk::is_tombstone,
-    plan::{PlanError, Wanted, list_objects},
+    plan::{Leg, PlanError, Wanted, go_on_listing},
 };
 use fanfold_lifecycle::change;
-use fanfold_ports::{ledger::StageId, objects::ReadError};
+use fanfold_ports::{Until, ledger::StageId, objects::ReadError};
 
-use crate::{Splitter, SplitterError};
+use crate::{Share, Splitter, SplitterError};
+
+/// What a run reads.
+pub(crate) enum Reads {
+    /// This run knows it.
+    Known(Box<Run>),
+    /// What its plan step has yet to write.
+    PlanStep,
+    /// A list that another message goes on with.
+    GoOn,
+}
 
 impl Splitter {
-    /// The run with the list that it reads, if it reads one. `None` if its plan step has yet to write it.
-    pub(crate) async fn with_list(&self, run: &Run) -> Result<Option<Run>, SplitterError> {
+    /// The run with the list that it reads, if it reads one and that is made.
+    pub(crate) async fn with_list(&self, run: &Run, share: Share) -> Result<Reads, SplitterError> {
         if run.list.is_some() {
-            return Ok(Some(run.clone()));
+            return Ok(Reads::Known(Box::new(run.clone())));
         }
         let list = match run.pipeline.source.format {
-            Format::Objects => self.list_of_objects(run).await?,
+            Format::Objects => match self.list_of_objects(run, share).await? {
+                Some(list) => list,
+                None => return Ok(Reads::GoOn),
+            },
             Format::Items => match self.list_of_items(run).await? {
                 Some(list) => list,
-                None => return Ok(None),
+                None => return Ok(Reads::PlanStep),
             },
-            _ => return Ok(Some(run.clone())),
+            _ => return Ok(Reads::Known(Box::new(run.clone()))),
         };
         let run = change(&*self.ports.ledger, &run.id, |run| {
             let is_due = run.state == RunState::Planning && run.list.is_none();
             Ok(is_due.then(|| Run { list: Some(list.clone()), ..run.clone() }))
         })
         .await?;
-        Ok(Some(run))
+        Ok(Reads::Known(Box::new(run)))
     }
 
-    async fn list_of_objects(&self, run: &Run) -> Result<SourcePin, PlanError> {
+    async fn list_of_objects(&self, run: &Run, share: Share) -> Result<Option<SourcePin>, PlanError> {
         let ObjectName { bucket, key: prefix } = &run.source.object;
         let wanted = Wanted { bucket, prefix, suffix: &run.pipeline.source.suffix };
         let to = ObjectName::new(&self.work_bucket, key::list(&run.id));
-        list_objects(&*self.ports.objects, wanted, &to).await
+        let clock = &*self.ports.clock;
+        let leg =
+            Leg { until: Until::at(clock, share.until), page: share.strides.page, attempt: clock.random() };
+        go_on_listing(&*self.ports.objects, wanted, &to, leg).await
     }
 
     /// The plan step's part, once it is done.

@@ -3,20 +3,20 @@
 use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
-use fanfold_domain::pipeline::Pipeline;
-use fanfold_engine::plan::ScanLimits;
+use fanfold_domain::{Timestamp, pipeline::Pipeline};
+use fanfold_engine::plan::{ScanLimits, Strides};
 use fanfold_ports::Ports;
 use fanfold_runtime::{
-    Variables, boot,
+    Invocation, Variables, boot,
     config::{
         FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL,
-        FANFOLD_INPUT_BUCKET, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
+        FANFOLD_INPUT_BUCKET, FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
         FANFOLD_MAP_STATE_MACHINE_ARN, FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM,
         FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{Delivery, Receipts, SqsEvent, run_batch},
 };
-use fanfold_splitter::Splitter;
+use fanfold_splitter::{Share, Splitter};
 
 struct Config {
     aws: Settings,
@@ -36,6 +36,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
         aws: Settings { endpoint: None, whole_checksum: variables.switch(FANFOLD_S3_WHOLE_CHECKSUM, true) },
         table: variables.required(FANFOLD_LEDGER_TABLE),
         queues: QueueUrls {
+            intake: Some(variables.url(FANFOLD_INTAKE_QUEUE_URL)),
             chunks: Some(variables.url(FANFOLD_CHUNKS_QUEUE_URL)),
             launches: Some(variables.url(FANFOLD_LAUNCHES_QUEUE_URL)),
             folds: Some(variables.url(FANFOLD_FOLDS_QUEUE_URL)),
@@ -55,6 +56,9 @@ fn read(variables: &mut Variables<'_>) -> Config {
 
 /// The longest a message that failed waits, in seconds: less than the visibility timeout of `intake`.
 const LONGEST_DELAY_S: u32 = 300;
+/// What is left of the function's time when no other stride of a plan is begun: for the one under way, and for the
+/// manifest and the first window where it was the last.
+const MARGIN_MS: u64 = 120_000;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -72,11 +76,13 @@ async fn main() -> ExitCode {
             default_pipeline: config.default_pipeline,
             scan_limits: config.scan_limits,
         });
-        Ok(move |event: SqsEvent, _| {
+        Ok(move |event: SqsEvent, invocation: Invocation| {
             let (splitter, visibility) = (splitter.clone(), visibility.clone());
             async move {
+                let until = Timestamp(invocation.deadline_at.0.saturating_sub(MARGIN_MS));
+                let share = Share { until: Some(until), strides: Strides::DEFAULT };
                 let receipts = Receipts::of(&event, LONGEST_DELAY_S);
-                let handle = async |message: Delivery| splitter.handle(&message.body).await;
+                let handle = async |message: Delivery| splitter.handle_until(&message.body, share).await;
                 let response = run_batch(event, 1, handle).await?;
                 let change = async |queue: String, receipt: String, delay_s| {
                     visibility.change(&queue, &receipt, delay_s).await

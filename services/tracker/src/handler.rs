@@ -71,7 +71,7 @@ impl Tracker {
         for (place, body) in bodies.iter().enumerate() {
             match Told::read(body) {
                 Ok(Told::Completion(completion)) if has_changed(&completion) => {
-                    changed.push((place, completion))
+                    changed.push((place, completion));
                 }
                 Ok(Told::Completion(completion)) => {
                     runs.entry(stage_of(&completion)).or_default().push((place, completion));

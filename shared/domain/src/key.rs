@@ -21,6 +21,12 @@ pub fn list(run: &RunId) -> String {
     format!("runs/{run}/list.jsonl")
 }
 
+/// What the keys of what planning keeps begin with. The number is of how its work is divided and of what it keeps: where
+/// either becomes another, so does the number, and nothing is taken for what it is not.
+pub fn places(run: &RunId) -> String {
+    format!("runs/{run}/planning-1/")
+}
+
 /// What all of a run's objects begin with, and no other run's.
 pub fn prefix(run: &RunId) -> String {
     format!("runs/{run}/")

@@ -52,7 +52,7 @@ impl Cause {
             UploadError::Port(error) => Self::of_port(error),
             UploadError::Read(error) => Self::of_read(error),
             // Aborted beside the attempt; the next one begins an upload of its own.
-            UploadError::Gone(_) => Self::Platform,
+            UploadError::Gone(_) | UploadError::OtherParts(_) => Self::Platform,
         }
     }
 

@@ -1,14 +1,16 @@
 //! Putting objects together, in order, into one upload: copied inside the service where they are large
 //! enough, sent where they are not.
 
+use std::{collections::BTreeMap, future::ready};
+
 use bytes::{Bytes, BytesMut};
 use fanfold_domain::{
     ByteRange, ObjectName,
     assembly::{MIN_UPLOAD_PART, Piece, UploadPart, cut_for},
 };
 use fanfold_ports::{
-    Objects,
-    objects::{Expected, ObjectHead, Pin, ReadError, Upload, UploadError, UploadedPart},
+    Objects, Until,
+    objects::{Expected, HeldPart, ObjectHead, Pin, ReadError, Upload, UploadError, UploadedPart},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -75,10 +77,55 @@ pub async fn fill(
     upload: &Upload,
     sources: &[Source],
 ) -> Result<Vec<UploadedPart>, UploadError> {
+    Ok(fill_up(objects, upload, sources, &[], Until::NEVER).await?.parts)
+}
+
+/// How far an upload is filled.
+pub struct Filled {
+    /// The parts that it has, in order.
+    pub parts: Vec<UploadedPart>,
+    /// How many it is to have.
+    pub of: usize,
+}
+
+impl Filled {
+    /// Whether it has all its parts.
+    pub fn is_whole(&self) -> bool {
+        self.parts.len() == self.of
+    }
+}
+
+/// Goes on to [`fill`] an upload that holds some of its parts, and begins with no other from `until` on. Each call
+/// brings one part at least.
+///
+/// A part that is held is left as it is if its size is right: the cut is a function of the sources' sizes, and the
+/// sources do not change, so that whoever fills the same upload, before or at the same time, sends the same bytes under
+/// the same number. Should it have been cut otherwise, by another version of this program, the size and the checksum of
+/// the whole tell, which the completion asks for.
+///
+/// # Errors
+/// As [`fill`].
+pub async fn fill_up(
+    objects: &dyn Objects,
+    upload: &Upload,
+    sources: &[Source],
+    held: &[HeldPart],
+    until: Until<'_>,
+) -> Result<Filled, UploadError> {
     let sizes: Vec<u64> = sources.iter().map(Source::len).collect();
     let least_copy = if objects.copies_are_free() { 1 } else { MIN_UPLOAD_PART };
+    let cut = cut_for(&sizes, least_copy);
+    let of = cut.len();
+    let held: BTreeMap<u32, &HeldPart> = held.iter().map(|held| (held.part.number, held)).collect();
+    let (mut parts, mut missing) = (Vec::new(), Vec::new());
+    for (number, part) in (1u32..).zip(cut) {
+        match held.get(&number).filter(|held| held.size_bytes == part.len()) {
+            Some(held) => parts.push(held.part.clone()),
+            None => missing.push((number, part)),
+        }
+    }
     let (joins, copies): (Vec<_>, Vec<_>) =
-        (1u32..).zip(cut_for(&sizes, least_copy)).partition(|(_, part)| needs_sending(part, sources));
+        missing.into_iter().partition(|(_, part)| needs_sending(part, sources));
     let send = async |(number, part): (u32, UploadPart)| match part {
         UploadPart::Join(pieces) => {
             let body = gather(objects, sources, &pieces).await?;
@@ -93,12 +140,16 @@ pub async fn fill(
     };
     let send = &send;
     let run = |parts: Vec<(u32, UploadPart)>, at_once| {
-        stream::iter(parts).map(send).buffer_unordered(at_once).try_collect::<Vec<_>>()
+        let begun = stream::iter(parts)
+            .enumerate()
+            .take_while(move |(place, _)| ready(*place == 0 || !until.is_over()));
+        begun.map(|(_, part)| send(part)).buffer_unordered(at_once).try_collect::<Vec<_>>()
     };
-    let (mut parts, sent) = futures::try_join!(run(copies, COPIES_AT_ONCE), run(joins, JOINS_AT_ONCE))?;
+    let (copied, sent) = futures::try_join!(run(copies, COPIES_AT_ONCE), run(joins, JOINS_AT_ONCE))?;
+    parts.extend(copied);
     parts.extend(sent);
     parts.sort_by_key(|part| part.number);
-    Ok(parts)
+    Ok(Filled { parts, of })
 }
 
 /// Reads `sources` into memory, in order: for those that are small together.

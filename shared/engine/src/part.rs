@@ -84,6 +84,11 @@ impl<'a> PartWriter<'a> {
         Ok(())
     }
 
+    /// All that was taken, if nothing of it was sent yet; then the writer has nothing any more.
+    pub fn take_unsent(&mut self) -> Option<Bytes> {
+        self.upload.is_none().then(|| Bytes::from(std::mem::take(&mut self.buffer)))
+    }
+
     /// Creates the object, on a condition: the commit. What was sent is discarded unless that succeeds.
     ///
     /// # Errors

@@ -5,15 +5,17 @@ use fanfold_domain::{
     ChunkIndex, GroupCount, GroupIndex, Grouping, ObjectName, Run, Stamp, Sums, message::Failure,
 };
 use fanfold_ports::{
-    Fault, Objects, PortError,
-    objects::{Condition, Expected, Metadata, ReadError, Upload, UploadError, UploadedPart, Written},
+    Fault, Objects, PortError, Until,
+    objects::{
+        Condition, Expected, HeldPart, Metadata, ReadError, Upload, UploadError, UploadedPart, Written,
+    },
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     bad::{BadRecords, append},
     chunk::{ATTEMPT, is_tombstone, statistics_of},
-    concat::{Source, expected, fill},
+    concat::{Source, expected, fill_up},
 };
 
 const HEADS_AT_ONCE: usize = 32;
@@ -37,6 +39,31 @@ pub struct Assembled {
     pub parts: Vec<UploadedPart>,
     /// What the output must be.
     pub expected: Expected,
+    /// Whether some of its parts were there before.
+    pub is_resumed: bool,
+}
+
+/// An upload of the output that was begun, and what it holds by now.
+#[derive(Debug)]
+pub struct Open {
+    /// The upload.
+    pub upload: Upload,
+    /// Its parts.
+    pub held: Vec<HeldPart>,
+}
+
+/// How far an assembly came.
+#[derive(Debug)]
+pub enum Assembly {
+    /// To its end.
+    Whole(Assembled),
+    /// The upload has so many of its parts; the others are to follow.
+    Partly {
+        /// Those that it has.
+        parts: usize,
+        /// All.
+        of: usize,
+    },
 }
 
 /// Copies all group objects, in order, into `upload`, and compares their size with what the root counted.
@@ -51,6 +78,27 @@ pub async fn assemble(
     counted: &Sums,
     upload: Upload,
 ) -> Result<Assembled, UploadError> {
+    let open = Open { upload, held: Vec::new() };
+    match go_on(objects, run, work_bucket, groups, counted, open, Until::NEVER).await? {
+        Assembly::Whole(assembled) => Ok(assembled),
+        Assembly::Partly { .. } => unreachable!("it has all the time that it takes"),
+    }
+}
+
+/// Copies all group objects, in order, into the upload, as far as they are not there, and compares their size with what
+/// the root counted. From `until` on no other copy is begun.
+///
+/// # Errors
+/// A group object is missing, their sizes are not what was counted, or a read or write failed.
+pub async fn go_on(
+    objects: &dyn Objects,
+    run: &Run,
+    work_bucket: &str,
+    groups: u32,
+    counted: &Sums,
+    open: Open,
+    until: Until<'_>,
+) -> Result<Assembly, UploadError> {
     let keys = run.keys(&run.last_stage().name);
     let look = async |group: u32| {
         let name = ObjectName::new(work_bucket, keys.group(GroupIndex(group)));
@@ -68,8 +116,13 @@ pub async fn assemble(
             format!("{} bytes of groups, and {} were counted", expected.size_bytes, counted.bytes_out);
         return Err(PortError::new(Fault::Permanent, "assemble", &run.output, detail).into());
     }
-    let parts = fill(objects, &upload, &sources).await?;
-    Ok(Assembled { upload, parts, expected })
+    let Open { upload, held } = open;
+    let filled = fill_up(objects, &upload, &sources, &held, until).await?;
+    if !filled.is_whole() {
+        return Ok(Assembly::Partly { parts: filled.parts.len(), of: filled.of });
+    }
+    let is_resumed = !held.is_empty();
+    Ok(Assembly::Whole(Assembled { upload, parts: filled.parts, expected, is_resumed }))
 }
 
 /// Where a list of bad records is written. Always an upload, even of nothing: it can be aborted, and so a writer

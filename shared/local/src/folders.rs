@@ -17,8 +17,8 @@ use fanfold_domain::{ByteRange, ETag, ObjectName};
 use fanfold_ports::{
     Fault, Objects, PortError,
     objects::{
-        ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Stored, Upload,
-        UploadError, UploadedPart, Written,
+        ByteStream, Condition, Expected, HeldPart, Listed, Metadata, ObjectHead, Pin, ReadError, Stored,
+        Upload, UploadError, UploadedPart, Written,
     },
 };
 use futures::{StreamExt, stream};
@@ -221,6 +221,10 @@ impl Objects for Folders<'_> {
         range: ByteRange,
     ) -> Result<UploadedPart, UploadError> {
         self.objects.copy_part(upload, number, from, pin, range).await
+    }
+
+    async fn upload_parts(&self, upload: &Upload) -> Result<Vec<HeldPart>, UploadError> {
+        self.objects.upload_parts(upload).await
     }
 
     async fn complete_upload(

@@ -15,8 +15,8 @@ use fanfold_domain::{ByteRange, ETag, ObjectName, SourcePin};
 use fanfold_ports::{
     Clock, Fault, Objects, PortError,
     objects::{
-        ByteStream, Condition, Expected, Listed, MAX_LISTED, Metadata, ObjectHead, Pin, ReadError, Stored,
-        Upload, UploadError, UploadedPart, Written,
+        ByteStream, Condition, Expected, HeldPart, Listed, MAX_LISTED, Metadata, ObjectHead, Pin, ReadError,
+        Stored, Upload, UploadError, UploadedPart, Written,
     },
 };
 use futures::stream;
@@ -257,6 +257,10 @@ impl Objects for LocalObjects {
         // Written bytes never change, so a copy shares them.
         let extents = self.slice(from, pin, range)?;
         self.state().uploads.add(upload, number, extents)
+    }
+
+    async fn upload_parts(&self, upload: &Upload) -> Result<Vec<HeldPart>, UploadError> {
+        self.state().uploads.held(upload)
     }
 
     fn copies_are_free(&self) -> bool {

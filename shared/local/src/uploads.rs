@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use fanfold_domain::{ETag, ObjectName};
-use fanfold_ports::{
-    Fault, PortError,
-    objects::{Metadata, Upload, UploadError, UploadedPart},
-};
+use fanfold_ports::objects::{HeldPart, Metadata, Upload, UploadError, UploadedPart};
 
 use crate::extent::Extent;
 
@@ -20,14 +17,23 @@ pub(crate) struct Uploads {
 #[derive(Debug)]
 struct Open {
     metadata: Metadata,
-    parts: BTreeMap<u32, Vec<Extent>>,
+    parts: BTreeMap<u32, Part>,
+    /// Parts taken so far, those that were replaced included.
+    taken: u64,
+}
+
+/// A part as it was last sent, with a tag of that.
+#[derive(Debug)]
+struct Part {
+    tag: ETag,
+    extents: Vec<Extent>,
 }
 
 impl Uploads {
     pub(crate) fn begin(&mut self, object: &ObjectName, metadata: &Metadata) -> Upload {
         self.begun += 1;
         let id = self.begun.to_string();
-        self.open.insert(id.clone(), Open { metadata: metadata.clone(), parts: BTreeMap::new() });
+        self.open.insert(id.clone(), Open { metadata: metadata.clone(), parts: BTreeMap::new(), taken: 0 });
         Upload { object: object.clone(), id }
     }
 
@@ -39,8 +45,20 @@ impl Uploads {
         extents: Vec<Extent>,
     ) -> Result<UploadedPart, UploadError> {
         let open = self.open.get_mut(&upload.id).ok_or_else(|| UploadError::Gone(upload.clone()))?;
-        open.parts.insert(number, extents);
-        Ok(UploadedPart { number, etag: tag(number), crc64: None })
+        open.taken += 1;
+        let tag = ETag::new(&format!("part-{}", open.taken));
+        open.parts.insert(number, Part { tag: tag.clone(), extents });
+        Ok(UploadedPart { number, etag: tag, crc64: None })
+    }
+
+    /// The parts that an upload has.
+    pub(crate) fn held(&self, upload: &Upload) -> Result<Vec<HeldPart>, UploadError> {
+        let open = self.open.get(&upload.id).ok_or_else(|| UploadError::Gone(upload.clone()))?;
+        let held = |(number, Part { tag, extents }): (&u32, &Part)| HeldPart {
+            part: UploadedPart { number: *number, etag: tag.clone(), crc64: None },
+            size_bytes: extents.iter().map(|extent| extent.range.len()).sum(),
+        };
+        Ok(open.parts.iter().map(held).collect())
     }
 
     /// The extents of the parts that are listed, one after the other, and the metadata of the whole.
@@ -52,11 +70,8 @@ impl Uploads {
         let open = self.open.get(&upload.id).ok_or_else(|| UploadError::Gone(upload.clone()))?;
         let mut extents = Vec::new();
         for UploadedPart { number, etag, .. } in listed {
-            let taken = open.parts.get(number).filter(|_| *etag == tag(*number)).ok_or_else(|| {
-                let detail = format!("no part {number} with entity tag {etag}");
-                PortError::new(Fault::Permanent, "complete", &upload.object, detail)
-            })?;
-            for extent in taken {
+            let taken = open.parts.get(number).filter(|part| part.tag == *etag);
+            for extent in &taken.ok_or_else(|| UploadError::OtherParts(upload.clone()))?.extents {
                 extent.append_to(&mut extents);
             }
         }
@@ -66,9 +81,4 @@ impl Uploads {
     pub(crate) fn end(&mut self, upload: &Upload) {
         self.open.remove(&upload.id);
     }
-}
-
-/// Nobody but the upload itself compares the tags of its parts.
-fn tag(number: u32) -> ETag {
-    ETag::new(&format!("part-{number}"))
 }

@@ -128,6 +128,15 @@ pub struct UploadedPart {
     pub crc64: Option<u64>,
 }
 
+/// An upload part that an open upload has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldPart {
+    /// The part.
+    pub part: UploadedPart,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
 /// What the whole object must be when an upload is completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
@@ -143,6 +152,11 @@ pub enum UploadError {
     /// There is no such upload: it was aborted, completed, or never existed (`NoSuchUpload`).
     #[error("upload {} of {} does not exist", .0.id, .0.object)]
     Gone(Upload),
+    /// A part that the completion names is not the one that the upload has by now, since the part was never sent or was
+    /// sent again (`InvalidPart`). Equal bytes need not have equal entity tags: under SSE-KMS they have others each
+    /// time. List the parts anew.
+    #[error("upload {} of {} has other parts than were named", .0.id, .0.object)]
+    OtherParts(Upload),
     /// The source of a copy is missing or not what was pinned.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -157,7 +171,7 @@ impl UploadError {
         match self {
             Self::Read(ReadError::Missing(_) | ReadError::Changed(_)) => true,
             Self::Port(failed) | Self::Read(ReadError::Port(failed)) => failed.is_permanent(),
-            Self::Gone(_) => false,
+            Self::Gone(_) | Self::OtherParts(_) => false,
         }
     }
 }
@@ -213,6 +227,10 @@ pub trait Objects: Send + Sync {
     fn copies_are_free(&self) -> bool {
         false
     }
+
+    /// All parts that an open upload has by now, in order of their numbers: what an upload that was left half done may
+    /// go on from.
+    async fn upload_parts(&self, upload: &Upload) -> Result<Vec<HeldPart>, UploadError>;
 
     /// Makes the object of its parts, on a condition, and only if it is what is expected.
     ///

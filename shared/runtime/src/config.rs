@@ -108,6 +108,7 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_INPUT_BUCKET,
             FANFOLD_OUTPUT_BUCKET,
             FANFOLD_EVENT_BUS,
+            FANFOLD_INTAKE_QUEUE_URL,
             FANFOLD_CHUNKS_QUEUE_URL,
             FANFOLD_LAUNCHES_QUEUE_URL,
             FANFOLD_FOLDS_QUEUE_URL,

@@ -32,7 +32,7 @@ mod truth;
 
 use std::fmt::Write;
 
-use fanfold_engine::plan::ScanLimits;
+use fanfold_engine::plan::{ScanLimits, Strides};
 use fanfold_ports::memory::Faults;
 use tokio::task::LocalSet;
 
@@ -40,7 +40,7 @@ use crate::{
     check::check,
     driver::Driver,
     ports::lock,
-    scenario::{MapScenario, Scenario},
+    scenario::{Legs, MapScenario, Scenario},
     tally::Tally,
 };
 
@@ -145,6 +145,13 @@ async fn a_crash_between_any_two_effects_is_healed() {
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_any_two_effects_of_a_scan_by_workers_is_healed() {
     crash_at_every_point(Scenario::small(ScanLimits { alone_bytes: 0, range_bytes: 200 })).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_of_a_splitter_that_plans_one_stride_an_invocation_is_healed() {
+    let strides = Strides { ranges: 1, stretches: 1, ..Strides::DEFAULT };
+    let small = Scenario::small(ScanLimits { alone_bytes: 0, range_bytes: 200 });
+    crash_at_every_point(Scenario { legs: Legs { ms: Some(0), strides }, ..small }).await;
 }
 
 #[tokio::test(start_paused = true)]

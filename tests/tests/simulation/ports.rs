@@ -22,8 +22,8 @@ use fanfold_ports::{
     maps::MapStatus,
     memory::{Faulty, MEMORY_EPOCH, MemoryWorld},
     objects::{
-        ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
-        UploadedPart, Written,
+        ByteStream, Condition, Expected, HeldPart, Listed, Metadata, ObjectHead, Pin, ReadError, Upload,
+        UploadError, UploadedPart, Written,
     },
     queues::Outgoing,
     tables::Row,
@@ -250,6 +250,13 @@ impl Objects for Watched {
         let part = self.world.objects.copy_part(upload, number, from, pin, range).await;
         self.gate.leave(call).await;
         part
+    }
+
+    async fn upload_parts(&self, upload: &Upload) -> Result<Vec<HeldPart>, UploadError> {
+        let call = self.gate.enter().await;
+        let held = self.world.objects.upload_parts(upload).await;
+        self.gate.leave(call).await;
+        held
     }
 
     async fn complete_upload(

@@ -11,7 +11,7 @@ use fanfold_launcher::{Launcher, spec::Surroundings};
 use fanfold_lifecycle::{RunCache, cancel};
 use fanfold_merger::Merger;
 use fanfold_ports::{Ports, Web, memory::Invocation};
-use fanfold_splitter::Splitter;
+use fanfold_splitter::{Share, Splitter};
 use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper, WatchLeftOff, Watcher};
 use fanfold_tracker::{Notes, Tracker};
 use fanfold_worker::{Worker, WorkerError, pod::Assignment};
@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     ports::{World, lock},
-    scenario::{INPUT, OUTPUT, WORK},
+    scenario::{INPUT, Legs, OUTPUT, WORK},
 };
 
 /// How long a sweep may begin with other runs.
@@ -68,6 +68,14 @@ impl<T: Default> Containers<T> {
     }
 }
 
+/// What invocations are given to do at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) scan: ScanLimits,
+    pub(crate) function_ms: Option<u64>,
+    pub(crate) legs: Legs,
+}
+
 /// Where workers, launchers and trackers leave their memory between invocations.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Fleet {
@@ -89,8 +97,7 @@ impl Fleet {
         World { ports, kube, maps, web }: World,
         invocation: Invocation,
         stack: Pipeline,
-        scan_limits: ScanLimits,
-        function_ms: Option<u64>,
+        Limits { scan: scan_limits, function_ms, legs }: Limits,
     ) -> Option<Fared> {
         match job {
             Job::Split(body) => {
@@ -103,7 +110,9 @@ impl Fleet {
                     default_pipeline: Some(stack),
                     scan_limits,
                 };
-                or_crash(&invocation, async { one(splitter.handle(&body).await) }).await
+                let until = legs.ms.map(|ms| splitter.ports.clock.now().plus_ms(ms));
+                let share = Share { until, strides: legs.strides };
+                or_crash(&invocation, async { one(splitter.handle_until(&body, share).await) }).await
             }
             job @ (Job::Work(_) | Job::Batch(_)) => {
                 let ends_at = function_ms.map(|ms| ports.clock.now().plus_ms(ms));
@@ -163,7 +172,8 @@ impl Fleet {
             }
             Job::Merge(body) => {
                 let merger = Merger { ports, work_bucket: WORK.to_owned() };
-                or_crash(&invocation, async { one(merger.handle(&body).await) }).await
+                let until = legs.ms.map(|ms| merger.ports.clock.now().plus_ms(ms));
+                or_crash(&invocation, async { one(merger.handle_until(&body, until).await) }).await
             }
             Job::Sweep => {
                 let until = ports.clock.now().plus_ms(SWEEP_MS);

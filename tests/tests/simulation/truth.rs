@@ -17,8 +17,8 @@ use fanfold_ports::{
     Objects, PortError, Tables,
     memory::{MemoryClock, MemoryObjects, MemoryPacer, MemoryTables, MemoryWeb, Reply},
     objects::{
-        ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
-        UploadedPart, Written,
+        ByteStream, Condition, Expected, HeldPart, Listed, Metadata, ObjectHead, Pin, ReadError, Upload,
+        UploadError, UploadedPart, Written,
     },
     tables::Row,
 };
@@ -259,6 +259,10 @@ impl Objects for Alone {
             return self.others.upload_part(upload, number, self.slice(range)).await;
         }
         self.others.copy_part(upload, number, from, pin, range).await
+    }
+
+    async fn upload_parts(&self, upload: &Upload) -> Result<Vec<HeldPart>, UploadError> {
+        self.others.upload_parts(upload).await
     }
 
     async fn complete_upload(

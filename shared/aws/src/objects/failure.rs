@@ -39,6 +39,11 @@ impl<'a> Refusal<'a> {
         self.code == Some("NoSuchUpload")
     }
 
+    /// Whether a completion named a part that the upload does not have, or has in another version.
+    pub(super) fn has_other_parts(self) -> bool {
+        self.code == Some("InvalidPart")
+    }
+
     /// Whether there is no such bucket: then none of its uploads is left either, not even for a new one of its name.
     pub(super) fn is_bucket_gone(self) -> bool {
         self.code == Some("NoSuchBucket")

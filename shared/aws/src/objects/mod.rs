@@ -17,8 +17,8 @@ use aws_sdk_s3::Client;
 use bytes::Bytes;
 use fanfold_domain::{ByteRange, ObjectName};
 use fanfold_ports::objects::{
-    ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
-    UploadedPart, Written,
+    ByteStream, Condition, Expected, HeldPart, Listed, Metadata, ObjectHead, Pin, ReadError, Upload,
+    UploadError, UploadedPart, Written,
 };
 use fanfold_ports::{Objects, PortError};
 
@@ -81,6 +81,10 @@ impl Objects for S3Objects {
         range: ByteRange,
     ) -> Result<UploadedPart, UploadError> {
         self.copy(upload, number, from, pin, range).await
+    }
+
+    async fn upload_parts(&self, upload: &Upload) -> Result<Vec<HeldPart>, UploadError> {
+        self.held(upload).await
     }
 
     async fn complete_upload(

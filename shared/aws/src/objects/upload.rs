@@ -7,12 +7,12 @@ use std::error::Error;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, Part};
 use bytes::Bytes;
 use fanfold_domain::assembly::MAX_UPLOAD_PARTS;
 use fanfold_domain::{ByteRange, ETag, ObjectName};
 use fanfold_ports::objects::{
-    Condition, Expected, Metadata, Pin, ReadError, Upload, UploadError, UploadedPart, Written,
+    Condition, Expected, HeldPart, Metadata, Pin, ReadError, Upload, UploadError, UploadedPart, Written,
 };
 use fanfold_ports::{Fault, PortError};
 
@@ -21,7 +21,7 @@ use super::read::http_range;
 use super::source::copy_source;
 use super::write::{bulk, headers, sdk_metadata, stored};
 use super::{S3Objects, checksum};
-use crate::error::write_error;
+use crate::error::{read_error, write_error};
 
 impl S3Objects {
     pub(super) async fn begin(&self, object: &ObjectName, metadata: &Metadata) -> Result<Upload, PortError> {
@@ -92,6 +92,32 @@ impl S3Objects {
         let part =
             answer.copy_part_result.ok_or_else(|| incomplete("copy_part", &upload.object, "copied part"))?;
         uploaded("copy_part", upload, number, part.e_tag, part.checksum_crc64_nvme.as_deref())
+    }
+
+    /// Pages of at most 1,000 parts, which is S3's limit.
+    pub(super) async fn held(&self, upload: &Upload) -> Result<Vec<HeldPart>, UploadError> {
+        let mut held: Vec<HeldPart> = Vec::new();
+        loop {
+            let behind = held.last().map(|last| last.part.number.to_string());
+            let page = self
+                .client
+                .list_parts()
+                .bucket(&upload.object.bucket)
+                .key(&upload.object.key)
+                .upload_id(&upload.id)
+                .set_part_number_marker(behind)
+                .send()
+                .await
+                .map_err(|error| list_error(upload, error))?;
+            let is_last = page.is_truncated != Some(true);
+            let came = held.len();
+            for part in page.parts.unwrap_or_default() {
+                held.push(held_part(upload, part)?);
+            }
+            if is_last || held.len() == came {
+                return Ok(held);
+            }
+        }
     }
 
     pub(super) async fn complete(
@@ -204,10 +230,37 @@ fn upload_error<E>(operation: &'static str, upload: &Upload, error: SdkError<E, 
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
+    let refusal = Refusal::of(&error);
+    if refusal.is_upload_gone() {
+        return UploadError::Gone(upload.clone());
+    }
+    if refusal.has_other_parts() {
+        return UploadError::OtherParts(upload.clone());
+    }
+    UploadError::Port(write_error(operation, &upload.object, error))
+}
+
+fn list_error<E>(upload: &Upload, error: SdkError<E, HttpResponse>) -> UploadError
+where
+    E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
     if Refusal::of(&error).is_upload_gone() {
         return UploadError::Gone(upload.clone());
     }
-    UploadError::Port(write_error(operation, &upload.object, error))
+    UploadError::Port(read_error("upload_parts", &upload.object, error))
+}
+
+fn held_part(upload: &Upload, part: Part) -> Result<HeldPart, PortError> {
+    let missing = |field| incomplete("upload_parts", &upload.object, field);
+    let number = part.part_number.and_then(|number| u32::try_from(number).ok());
+    let size = part.size.and_then(|size| u64::try_from(size).ok());
+    let etag = part.e_tag.ok_or_else(|| missing("entity tag of a part"))?;
+    let crc64 = part.checksum_crc64_nvme.as_deref().and_then(checksum::decode);
+    let number = number.ok_or_else(|| missing("number of a part"))?;
+    Ok(HeldPart {
+        part: UploadedPart { number, etag: ETag::new(&etag), crc64 },
+        size_bytes: size.ok_or_else(|| missing("size of a part"))?,
+    })
 }
 
 /// The error of a copy: of the upload, of what is copied, or of the call. A part that may have been copied is

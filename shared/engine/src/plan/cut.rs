@@ -10,7 +10,8 @@ use fanfold_records::{
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    PlanError,
+    Places, PlanError,
+    places::Stride,
     reader::Reader,
     scan::{Scanned, lies_within_record},
 };
@@ -107,16 +108,31 @@ impl Cutter<'_> {
         nominal.iter().map(|cut| fixed_boundary(length, self.data.start, *cut)).collect()
     }
 
-    /// Looks around each nominal cut, many at once.
-    pub(super) async fn local(&self, size: u64, nominal: &[u64]) -> Result<Vec<u64>, PlanError> {
+    /// Looks around each nominal cut, many at once, in strides. `None` if the time was over before the last.
+    pub(super) async fn local(
+        &self,
+        size: u64,
+        nominal: &[u64],
+        places: &Places<'_>,
+    ) -> Result<Option<Vec<u64>>, PlanError> {
         let window = (size / WINDOW_SHARE).clamp(WINDOW_BYTES.0, WINDOW_BYTES.1);
         // A record start that is not before the next nominal cut is found from there: in a source of few
         // and long records no byte is read for two cuts.
         let ends = nominal.iter().skip(1).map(|next| next - 1).chain([self.data.end]);
-        let places: Vec<_> =
+        let ranges: Vec<_> =
             nominal.iter().zip(ends).map(|(cut, end)| ByteRange::new(cut - 1, end)).collect();
-        let looks = stream::iter(places).map(|place| self.look(place, window)).buffered(AT_ONCE);
-        looks.try_filter_map(async |found| Ok(found)).try_collect().await
+        let mut cuts = Vec::new();
+        let strides: Vec<_> = ranges.chunks(places.strides.cuts).collect();
+        for (number, stride) in strides.iter().enumerate() {
+            let looks =
+                stream::iter(stride.iter().copied()).map(|range| self.look(range, window)).buffered(AT_ONCE);
+            let find = looks.try_filter_map(async |found| Ok(found)).try_collect::<Vec<u64>>();
+            match places.stride(("cuts", number, strides.len()), find).await? {
+                Stride::Found(found) => cuts.extend(found),
+                Stride::Later => return Ok(None),
+            }
+        }
+        Ok(Some(cuts))
     }
 
     /// The first record start behind a line end within `place`.
@@ -137,7 +153,36 @@ impl Cutter<'_> {
 
     /// The cuts in scanned data, in any order, each with the number of records before it.
     pub(super) async fn scanned(&self, scanned: &Scanned, aim: &Aim) -> Result<Vec<Position>, PlanError> {
-        let tasks = match aim {
+        self.look_for(scanned, aim, self.tasks(scanned, aim)?).await
+    }
+
+    /// The same in strides, and only where they are. `None` if the time was over before the last.
+    pub(super) async fn scanned_in_strides(
+        &self,
+        scanned: &Scanned,
+        aim: &Aim,
+        places: &Places<'_>,
+    ) -> Result<Option<Vec<u64>>, PlanError> {
+        let mut tasks = self.tasks(scanned, aim)?.into_iter();
+        let of = tasks.len().div_ceil(places.strides.stretches);
+        let mut cuts = Vec::new();
+        for number in 0..of {
+            let stride: Vec<Task> = tasks.by_ref().take(places.strides.stretches).collect();
+            let find = async {
+                let found = self.look_for(scanned, aim, stride).await?;
+                Ok(found.iter().map(|cut| cut.offset).collect::<Vec<u64>>())
+            };
+            match places.stride(("scanned-cuts", number, of), find).await? {
+                Stride::Found(found) => cuts.extend(found),
+                Stride::Later => return Ok(None),
+            }
+        }
+        Ok(Some(cuts))
+    }
+
+    /// What is looked for, by stretch.
+    fn tasks(&self, scanned: &Scanned, aim: &Aim) -> Result<Vec<Task>, PlanError> {
+        Ok(match aim {
             Aim::Behind(nominal) => behind(scanned, nominal),
             Aim::Every(count) => {
                 let records = scanned.records();
@@ -145,7 +190,15 @@ impl Cutter<'_> {
                 Grouping::choose(chunks, self.data.len()).map_err(|error| error.of_records(records))?;
                 every(scanned, (1..chunks).map(|chunk| chunk * count))
             }
-        };
+        })
+    }
+
+    async fn look_for(
+        &self,
+        scanned: &Scanned,
+        aim: &Aim,
+        tasks: Vec<Task>,
+    ) -> Result<Vec<Position>, PlanError> {
         let look = |task| self.look_in_stretch(scanned, aim, task);
         let found: Vec<Vec<Position>> =
             stream::iter(tasks).map(look).buffered(STRETCHES_AT_ONCE).try_collect().await?;

@@ -1,13 +1,16 @@
 //! How a list is cut, of objects or of items: by how many they are, and by how many bytes they have. Each line is looked
 //! at before any of it is worked on.
 
-use fanfold_domain::pipeline::{Format, Source, Split};
+use fanfold_domain::{
+    ByteRange,
+    pipeline::{Format, Source, Split},
+};
 use fanfold_records::{Dialect, Frame, Framer};
 use futures::TryStreamExt;
-use serde::{Deserialize, de::Error as _};
+use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 
-use super::{Opened, PlanError};
+use super::{Opened, Places, PlanError, places::Stride};
 
 /// A line of a list of objects, as far as it matters here.
 #[derive(Deserialize)]
@@ -17,34 +20,81 @@ struct Listed {
 }
 
 /// What a chunk under way has.
-#[derive(Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Batch {
     records: u64,
     size_bytes: u64,
 }
 
-/// The cuts of a list. One pass, with a piece of the list in memory.
-pub(super) async fn cuts(opened: &Opened, source: &Source, split: Split) -> Result<Vec<u64>, PlanError> {
+/// Where a pass over a list is: between two lines.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Place {
+    offset: u64,
+    /// Lines before it.
+    line: u64,
+    /// What the chunk has that is under way there.
+    batch: Batch,
+}
+
+/// The cuts of a list. One pass, with a piece of the list in memory, in strides. `None` if the time was over before its
+/// end.
+pub(super) async fn cuts(
+    opened: &Opened,
+    source: &Source,
+    split: Split,
+    places: &Places<'_>,
+) -> Result<Option<Vec<u64>>, PlanError> {
+    let mut cuts = Vec::new();
+    if opened.data.is_empty() {
+        return Ok(Some(cuts));
+    }
+    let strides: Vec<ByteRange> = opened.data.pieces(places.strides.list_bytes).collect();
+    let mut at = Place { offset: opened.data.start, line: 0, batch: Batch::default() };
+    for (number, stride) in strides.iter().enumerate() {
+        let find = cuts_until(opened, source, split, at, stride.end);
+        match places.stride(("list-cuts", number, strides.len()), find).await? {
+            Stride::Found((found, next)) => {
+                cuts.extend(found);
+                at = next;
+            }
+            Stride::Later => return Ok(None),
+        }
+    }
+    Ok(Some(cuts))
+}
+
+/// The cuts from a place on, up to the first line that begins at or behind `until`, and the place of that.
+async fn cuts_until(
+    opened: &Opened,
+    source: &Source,
+    split: Split,
+    at: Place,
+    until: u64,
+) -> Result<(Vec<u64>, Place), PlanError> {
     let (most, most_bytes) = match split {
         Split::Records(records) => (records, u64::MAX),
         Split::SizeBytes(size_bytes) => (u64::MAX, size_bytes),
         Split::Batch { records, size_bytes } => (records, size_bytes),
     };
     let mut cuts = Vec::new();
-    if opened.data.is_empty() {
-        return Ok(cuts);
+    let Place { offset, mut line, mut batch } = at;
+    if offset >= until {
+        return Ok((cuts, at));
     }
-    let mut framer = Framer::new(Dialect::Jsonl, opened.data.start, source.max_record_bytes);
-    let mut line = 0;
-    let mut stream = opened.reader.open(opened.data).await?;
-    let (mut buffer, mut batch) = (Vec::new(), Batch::default());
-    let mut left = opened.data.len();
+    let rest = ByteRange::new(offset, opened.data.end);
+    let mut framer = Framer::new(Dialect::Jsonl, offset, source.max_record_bytes);
+    let mut stream = opened.reader.open(rest).await?;
+    let mut buffer = Vec::new();
+    let mut left = rest.len();
     while let Some(bytes) = stream.try_next().await? {
         left = left.saturating_sub(bytes.len() as u64);
         buffer.extend_from_slice(&bytes);
         let mut at = 0;
         loop {
             let start = framer.offset();
+            if start >= until {
+                return Ok((cuts, Place { offset: start, line, batch }));
+            }
             match framer.next(&buffer[at..], left == 0) {
                 Frame::Record { body_len, raw_len, .. } => {
                     line += 1;
@@ -73,7 +123,7 @@ pub(super) async fn cuts(opened: &Opened, source: &Source, split: Split) -> Resu
         }
         buffer.drain(..at);
     }
-    Ok(cuts)
+    Ok((cuts, Place { offset: framer.offset(), line, batch }))
 }
 
 /// The bytes that a line stands for: the object's that it names, or its own.

@@ -6,6 +6,7 @@ mod head;
 mod kept;
 mod list;
 mod listed;
+mod places;
 mod reader;
 mod request;
 mod scan;
@@ -18,7 +19,7 @@ use fanfold_domain::{
     pipeline::{Pipeline, Source, Split, lines_bytes},
 };
 use fanfold_ports::{
-    Objects, PortError,
+    Objects, PortError, Until,
     objects::{ReadError, UploadError},
 };
 use fanfold_records::{BLOCK, Dialect, Position, PreambleError, Scanner};
@@ -32,8 +33,9 @@ use self::{
 };
 use crate::dialect;
 
-pub use list::{Wanted, list_objects};
+pub use list::{Leg, Wanted, go_on_listing, list_objects};
 pub(crate) use listed::is_item;
+pub use places::{Places, Strides};
 pub(crate) use request::PlanRequest;
 pub use scan::scan_chunk;
 
@@ -181,16 +183,36 @@ pub async fn plan(
     pipeline: &Pipeline,
     source: &SourcePin,
 ) -> Result<Planned, PlanError> {
+    let whole = Strides { cuts: usize::MAX, list_bytes: u64::MAX, ..Strides::DEFAULT };
+    let kept = objects.clone();
+    let places = Places::new(&*kept, "", String::new(), whole, Until::NEVER);
+    Ok(go_on_planning(objects, pipeline, source, &places).await?.expect("it has all the time that it takes"))
+}
+
+/// The same in strides, of which those that were done before are not done again. `None` if the time was over before the
+/// last.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn go_on_planning(
+    objects: Arc<dyn Objects>,
+    pipeline: &Pipeline,
+    source: &SourcePin,
+    places: &Places<'_>,
+) -> Result<Option<Planned>, PlanError> {
     let opened = Opened::new(objects, pipeline, source).await?;
     if pipeline.source.is_list() {
-        let cuts = listed::cuts(&opened, &pipeline.source, pipeline.split).await?;
-        return opened.planned(cuts);
+        let cuts = listed::cuts(&opened, &pipeline.source, pipeline.split, places).await?;
+        return cuts.map(|cuts| opened.planned(cuts)).transpose();
     }
     let cutter = opened.cutter();
     let cuts = match cutter.method(pipeline.split)? {
         Method::Whole => Vec::new(),
         Method::Fixed(cuts) => cuts,
-        Method::Local { size, nominal } => cutter.local(size, &nominal).await?,
+        Method::Local { size, nominal } => match cutter.local(size, &nominal, places).await? {
+            Some(cuts) => cuts,
+            None => return Ok(None),
+        },
         Method::Scan(aim) => {
             let scanned = scan::scan(&opened.reader, scanner_of(&pipeline.source), opened.data).await?;
             let mut cuts = cutter.scanned(&scanned, &aim).await?;
@@ -199,10 +221,10 @@ pub async fn plan(
             if scanned.are_whole(pipeline.source.max_record_bytes) {
                 planned.counted = counted::count(&planned.chunks, &cuts, scanned.records());
             }
-            return Ok(planned);
+            return Ok(Some(planned));
         }
     };
-    opened.planned(cuts)
+    opened.planned(cuts).map(Some)
 }
 
 /// Plans a run over `ids`, half-open. Nothing is read.
@@ -242,7 +264,8 @@ pub async fn scan_due(
     })
 }
 
-/// Plans the source of `run` with what workers found in all chunks of its scan.
+/// Plans the source of `run` with what workers found in all chunks of its scan, in strides, of which those that were
+/// done before are not done again. `None` if the time was over before the last.
 ///
 /// # Errors
 /// As [`plan`], or what they found is gone.
@@ -250,8 +273,8 @@ pub async fn plan_scanned(
     objects: Arc<dyn Objects>,
     run: &Run,
     scan: &Scan,
-    work_bucket: &str,
-) -> Result<Planned, PlanError> {
+    places: &Places<'_>,
+) -> Result<Option<Planned>, PlanError> {
     let (pipeline, source) = (&run.pipeline, run.input());
     let opened = Opened::new(objects.clone(), pipeline, source).await?;
     let cutter = opened.cutter();
@@ -259,10 +282,10 @@ pub async fn plan_scanned(
         // The source is pinned, so that whoever had it scanned saw the same.
         unreachable!("the same source and split were to be scanned before");
     };
-    let kept = Kept::new(objects, run, scan, work_bucket);
-    let scanned = scan::scanned_by_workers(kept).await?;
-    let cuts = cutter.scanned(&scanned, &aim).await?;
-    opened.planned(offsets(&cuts))
+    let kept = Kept::new(objects, run, scan, places.work_bucket);
+    let Some(scanned) = scan::scanned_by_workers(kept, places).await? else { return Ok(None) };
+    let cuts = cutter.scanned_in_strides(&scanned, &aim, places).await?;
+    cuts.map(|cuts| opened.planned(cuts)).transpose()
 }
 
 fn offsets(cuts: &[Position]) -> Vec<u64> {

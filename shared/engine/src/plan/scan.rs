@@ -4,15 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use fanfold_domain::{ByteRange, ChunkIndex, Run, Scan};
 use fanfold_ports::Objects;
-use fanfold_records::{BLOCK, Position, RangeScan, RangeSummary, Scanner};
+use fanfold_records::{BLOCK, Position, RangeScan, RangeSummary, Scanner, State};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
 use crate::chunk::{Attempted, scan_sums};
 
 use super::{
-    PlanError, counted,
+    Places, PlanError, counted,
     kept::{self, Kept},
+    places::Stride,
     reader::Reader,
 };
 
@@ -186,25 +187,50 @@ pub async fn scan_chunk(
     Ok(Attempted { sums: scan_sums(run, chunk), has_created })
 }
 
-/// What workers found, range by range: nothing of it is held but a position a range.
-pub(super) async fn scanned_by_workers(kept: Kept) -> Result<Scanned, PlanError> {
+/// A position without its offset, which follows from its place: the number of its state, and the records before it.
+type Start = (u8, u64);
+
+/// What workers found, range by range, in strides: nothing of it is held but a position a range. `None` if the time was
+/// over before the last.
+pub(super) async fn scanned_by_workers(
+    kept: Kept,
+    places: &Places<'_>,
+) -> Result<Option<Scanned>, PlanError> {
     let scan = kept.scan().clone();
+    let chunks: Vec<ChunkIndex> = (0..scan.grouping.chunks).map(ChunkIndex).collect();
     let mut end = Position::start(scan.data.start);
     let mut starts = vec![end];
-    {
-        let chunks = stream::iter((0..scan.grouping.chunks).map(ChunkIndex));
-        let mut totals = chunks.map(|chunk| kept.read_total(chunk)).buffered(KEPT_AT_ONCE);
-        while let Some(total) = totals.try_next().await? {
-            end = end.after(&total);
+    let strides: Vec<&[ChunkIndex]> = chunks.chunks(places.strides.ranges).collect();
+    for (number, stride) in strides.iter().enumerate() {
+        let find = ends_of(&kept, stride, end);
+        let ends = match places.stride(("scanned", number, strides.len()), find).await? {
+            Stride::Found(ends) => ends,
+            Stride::Later => return Ok(None),
+        };
+        for (chunk, (state, records)) in stride.iter().zip(ends) {
+            let state = State::ALL.get(usize::from(state)).copied().unwrap_or(end.state);
+            end = Position { offset: scan.range(*chunk).end, state, records };
             starts.push(end);
         }
     }
-    Ok(Scanned {
+    Ok(Some(Scanned {
         data: scan.data,
         stretch_bytes: scan.range_bytes,
         starts,
         blocks: Blocks::Kept(Box::new(kept)),
-    })
+    }))
+}
+
+/// The position at the end of each of these chunks of the scan, which follow one another from `start` on.
+async fn ends_of(kept: &Kept, chunks: &[ChunkIndex], start: Position) -> Result<Vec<Start>, PlanError> {
+    let totals = stream::iter(chunks.iter().copied()).map(|chunk| kept.read_total(chunk));
+    let mut totals = totals.buffered(KEPT_AT_ONCE);
+    let (mut end, mut ends) = (start, Vec::new());
+    while let Some(total) = totals.try_next().await? {
+        end = end.after(&total);
+        ends.push((u8::try_from(end.state.index()).expect("there are six states"), end.records));
+    }
+    Ok(ends)
 }
 
 fn chunk_of(stretch: usize) -> ChunkIndex {

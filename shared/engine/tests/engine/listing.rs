@@ -9,8 +9,8 @@ use fanfold_engine::plan::{Wanted, list_objects};
 use fanfold_ports::{
     Objects, PortError,
     objects::{
-        ByteStream, Condition, Expected, Listed, MAX_LISTED, Metadata, ObjectHead, Pin, ReadError, Stored,
-        Upload, UploadError, UploadedPart, Written,
+        ByteStream, Condition, Expected, HeldPart, Listed, MAX_LISTED, Metadata, ObjectHead, Pin, ReadError,
+        Stored, Upload, UploadError, UploadedPart, Written,
     },
 };
 
@@ -111,6 +111,10 @@ impl Objects for Endless {
         _: ByteRange,
     ) -> Result<UploadedPart, UploadError> {
         unreachable!("nothing is copied")
+    }
+
+    async fn upload_parts(&self, _: &Upload) -> Result<Vec<HeldPart>, UploadError> {
+        unreachable!("it is written in one go")
     }
 
     async fn abort_upload(&self, _: &Upload) -> Result<(), PortError> {

@@ -1,10 +1,11 @@
 //! A source that workers scan is planned as if one reader had scanned it.
 
-use fanfold_domain::{ChunkIndex, Scan, pipeline::Split};
+use fanfold_domain::{ChunkIndex, Scan, Timestamp, pipeline::Split};
 use fanfold_engine::{
     chunk::Attempted,
-    plan::{PlanError, Planned, ScanLimits, plan_scanned, scan_chunk, scan_due},
+    plan::{Places, PlanError, Planned, ScanLimits, Strides, plan_scanned, scan_chunk, scan_due},
 };
+use fanfold_ports::{Until, memory::MemoryClock};
 use proptest::prelude::*;
 
 use crate::world::{WORK, World, block_on, pipeline};
@@ -26,8 +27,21 @@ async fn work(world: &World, chunk: u32) -> Result<Attempted, PlanError> {
 }
 
 async fn finish(world: &World) -> Result<Planned, PlanError> {
-    let scan = world.run.scan.as_ref().unwrap();
-    plan_scanned(world.objects.clone(), &world.run, scan, WORK).await
+    finish_in(world, Strides::DEFAULT).await
+}
+
+/// In invocations that have time for one stride each.
+async fn finish_in(world: &World, strides: Strides) -> Result<Planned, PlanError> {
+    let (objects, scan) = (world.objects.clone(), world.run.scan.as_ref().unwrap());
+    let (clock, over) = (MemoryClock::seeded(0), Some(Timestamp(0)));
+    loop {
+        let until = Until::at(&clock, over);
+        let places = Places::new(&*objects, WORK, "planning/".to_owned(), strides, until);
+        let planned = plan_scanned(objects.clone(), &world.run, scan, &places).await;
+        if let Some(planned) = planned.transpose() {
+            return planned;
+        }
+    }
 }
 
 fn world(source: &str, bytes: &[u8], split: Split) -> World {
@@ -124,12 +138,14 @@ proptest! {
         source in prop::sample::select(vec!["format: csv", "format: lines", "format: jsonl"]),
         range_bytes in prop_oneof![1u64..300, Just(64 << 10), Just(128 << 10), Just(100_000)],
         split in prop_oneof![(1u64..100_000).prop_map(Split::SizeBytes), (1u64..30).prop_map(Split::Records)],
+        (ranges, stretches) in prop_oneof![Just((10_000, 10_000)), (20usize..200, 10usize..100)],
     ) {
         prop_assume!(bytes.len() as u64 / range_bytes < 3_000);
         let mut world = world(source, &bytes, split);
         block_on(async {
             if scan(&mut world, range_bytes).await.is_some() {
-                let found = finish(&world).await.unwrap();
+                let strides = Strides { ranges, stretches, ..Strides::DEFAULT };
+                let found = finish_in(&world, strides).await.unwrap();
                 let expected = world.plan(split).await.unwrap();
                 assert_eq!((found.plan.preamble, found.plan.header), (expected.plan.preamble, expected.plan.header));
                 assert_eq!(found.plan.line_end, expected.plan.line_end);

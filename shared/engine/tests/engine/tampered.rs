@@ -12,8 +12,8 @@ use fanfold_ports::{
     Objects, PortError,
     memory::MemoryObjects,
     objects::{
-        ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
-        UploadedPart, Written,
+        ByteStream, Condition, Expected, HeldPart, Listed, Metadata, ObjectHead, Pin, ReadError, Upload,
+        UploadError, UploadedPart, Written,
     },
 };
 use futures::{StreamExt, stream};
@@ -110,6 +110,10 @@ impl Objects for Tampered {
             self.inner.insert(&from.bucket, from.key.clone(), [newer.as_slice(), b"newer\n"].concat());
         }
         self.inner.copy_part(upload, number, from, pin, range).await
+    }
+
+    async fn upload_parts(&self, upload: &Upload) -> Result<Vec<HeldPart>, UploadError> {
+        self.inner.upload_parts(upload).await
     }
 
     async fn complete_upload(

@@ -16,7 +16,7 @@ use crate::{
     maps::Invoked,
     ports::{World, lock, ports},
     scenario::{Scenario, Sickness},
-    services::{Job, run_pod},
+    services::{Job, Limits, run_pod},
     third_party::Errand,
 };
 
@@ -72,9 +72,9 @@ impl Driver {
         let invocation = gate.invocation.clone();
         self.tell(format!("{invocation} begins, {:?}: {job:?}", gate.pause));
         let ports = ports(&self.world, &self.kube.cloud, &self.record, &self.shaped(), gate);
-        let Scenario { pipeline, scan_limits, function_ms, .. } = &self.scenario;
-        let (stack, limits, function_ms) = (pipeline.clone(), *scan_limits, *function_ms);
-        let work = self.fleet.clone().run(job, ports, invocation, stack, limits, function_ms);
+        let Scenario { pipeline, scan_limits, function_ms, legs, .. } = self.scenario.clone();
+        let limits = Limits { scan: scan_limits, function_ms, legs };
+        let work = self.fleet.clone().run(job, ports, invocation, pipeline, limits);
         self.invocations.spawn_local(async move { (origin, work.await) });
     }
 

@@ -1,11 +1,11 @@
 //! What a seed draws.
 
 use fanfold_domain::pipeline::FanOut;
-use fanfold_engine::plan::ScanLimits;
+use fanfold_engine::plan::{ScanLimits, Strides};
 use fanfold_ports::memory::Rates;
 
 use super::{
-    KubeScenario, MINUTE, MapScenario, SECOND, Scenario, Sickness,
+    KubeScenario, Legs, MINUTE, MapScenario, SECOND, Scenario, Sickness,
     acts::{acts, cancel_acts, kube_acts, rate_acts, submitted},
     pipeline::{pipeline, retry, set_window},
 };
@@ -85,6 +85,7 @@ impl Scenario {
             } else {
                 ScanLimits::DEFAULT
             },
+            legs: legs(&Chance::of(seed, "legs")),
             group_chunks: chance.one_of(&[1, 2, 2, 4, 8]),
             is_versioned: chance.percent(50),
             rates: if is_rough && !fails_alone {
@@ -156,6 +157,22 @@ pub(crate) const HARSH: Rates = Rates {
     conflict: 300,
     broken_stream: 100,
 };
+
+/// Splitters and mergers that have little time.
+fn legs(chance: &Chance) -> Legs {
+    if chance.percent(40) {
+        return Legs::WHOLE;
+    }
+    let few = || usize::try_from(chance.within(1..6)).expect("small");
+    let strides = Strides {
+        ranges: few(),
+        stretches: few(),
+        cuts: few(),
+        list_bytes: chance.within(1..400),
+        page: few(),
+    };
+    Legs { ms: chance.one_of(&[None, Some(0), Some(0), Some(50), Some(2 * SECOND)]), strides }
+}
 
 /// Two or three clusters.
 fn kube(chance: &Chance, is_rough: bool) -> KubeScenario {

@@ -9,7 +9,7 @@ use fanfold_domain::{
     Destination, Rate,
     pipeline::{Format, Pipeline},
 };
-use fanfold_engine::plan::ScanLimits;
+use fanfold_engine::plan::{ScanLimits, Strides};
 use fanfold_ports::{Queue, clusters::ClusterFault, memory::Rates};
 
 use crate::third_party::ThirdParty;
@@ -105,6 +105,20 @@ pub(crate) enum Sickness {
     Unreadable,
 }
 
+/// How much of work that keeps its place an invocation does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Legs {
+    /// For how long it begins with more, in milliseconds; to the end, if nothing is said.
+    pub(crate) ms: Option<u64>,
+    /// In what pieces plans and lists are made: far smaller ones than in earnest.
+    pub(crate) strides: Strides,
+}
+
+impl Legs {
+    /// All at once.
+    pub(crate) const WHOLE: Self = Self { ms: None, strides: Strides::DEFAULT };
+}
+
 /// One simulation.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
@@ -116,6 +130,8 @@ pub(crate) struct Scenario {
     pub(crate) items: Option<Vec<u8>>,
     /// Which sources are scanned by workers, and in what pieces: far smaller ones than in earnest.
     pub(crate) scan_limits: ScanLimits,
+    /// How splitter and merger go on by further messages.
+    pub(crate) legs: Legs,
     /// The clusters, where the pipeline runs on them.
     pub(crate) kube: Option<KubeScenario>,
     /// How Maps fare, where the pipeline has them.

@@ -4,7 +4,7 @@ use fanfold_domain::pipeline::{CleanupOn, FanOut, Pipeline, Split};
 use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::memory::Rates;
 
-use super::{Act, KubeScenario, MINUTE, MapScenario, SECOND, Scenario};
+use super::{Act, KubeScenario, Legs, MINUTE, MapScenario, SECOND, Scenario};
 use crate::{
     chance::Chance,
     source::{Content, source},
@@ -99,6 +99,7 @@ impl Scenario {
             objects: Vec::new(),
             items: None,
             scan_limits,
+            legs: Legs::WHOLE,
             pipeline,
             kube: None,
             map: None,

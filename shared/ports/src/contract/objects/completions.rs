@@ -3,8 +3,8 @@
 use futures::future::join_all;
 
 use super::{
-    Bytes, Condition, Expected, ObjectsUnderTest, Rule, UploadedPart, Written, expected, full_part, is_gone,
-    is_permanent, stored,
+    Bytes, Condition, Expected, ObjectsUnderTest, Rule, UploadedPart, Written, expected, full_part,
+    has_other_parts, is_gone, is_permanent, stored,
 };
 
 /// `EntityTooSmall`. The last part may be of any size.
@@ -38,15 +38,27 @@ pub async fn upload_parts_are_consecutive_from_1_to_at_most_10000(t: &ObjectsUnd
     stored(t.complete(&upload, &parts, Condition::Always, &bodies).await.expect("it was completed"));
 }
 
-/// `InvalidPart`: what is listed is what was sent, and was sent.
+/// `InvalidPart`: what is listed is what was sent, and was sent. The upload is still there, and its parts can be listed.
 pub async fn an_upload_part_with_another_tag_is_refused(t: &ObjectsUnderTest) {
     let object = t.object("tags");
     let bodies = [Bytes::from("x")];
     let (upload, parts) = t.upload(&object, &bodies).await;
     let other = t.put(&t.object("other"), "y").await;
     let wrong = [UploadedPart { etag: other, crc64: None, ..parts[0].clone() }];
-    assert!(is_permanent(&t.complete(&upload, &wrong, Condition::Always, &bodies).await));
+    assert!(has_other_parts(&t.complete(&upload, &wrong, Condition::Always, &bodies).await));
     assert_eq!(t.objects.head(&object, None).await.expect("the head was answered"), None);
+    stored(t.complete(&upload, &t.held(&upload).await, Condition::Always, &bodies).await.expect("completed"));
+}
+
+/// Two who send the same part: the first is not taken for the second's.
+pub async fn a_part_that_another_replaced_is_refused_and_then_listed(t: &ObjectsUnderTest) {
+    let object = t.object("replaced");
+    let (upload, first) = t.upload(&object, &[Bytes::from("first")]).await;
+    let bodies = [Bytes::from("other")];
+    t.objects.upload_part(&upload, 1, bodies[0].clone()).await.expect("the part was taken");
+    assert!(has_other_parts(&t.complete(&upload, &first, Condition::Always, &bodies).await));
+    stored(t.complete(&upload, &t.held(&upload).await, Condition::Always, &bodies).await.expect("completed"));
+    assert_eq!(t.whole(&object).await, "other");
 }
 
 /// Published means verified.

@@ -111,6 +111,12 @@ impl ObjectsUnderTest {
         (upload, parts)
     }
 
+    /// The parts that an open upload has.
+    async fn held(&self, upload: &Upload) -> Vec<UploadedPart> {
+        let held = self.objects.upload_parts(upload).await.expect("the parts were listed");
+        held.into_iter().map(|held| held.part).collect()
+    }
+
     /// Completes an upload that is to give these bodies one after another.
     async fn complete(
         &self,
@@ -154,6 +160,10 @@ fn is_gone(answer: &Result<impl Sized, UploadError>) -> bool {
     matches!(answer, Err(UploadError::Gone(_)))
 }
 
+fn has_other_parts(answer: &Result<impl Sized, UploadError>) -> bool {
+    matches!(answer, Err(UploadError::OtherParts(_)))
+}
+
 /// Tests an object store: the argument names an `async fn() -> ObjectsUnderTest`.
 #[macro_export]
 macro_rules! objects_contract {
@@ -184,12 +194,14 @@ macro_rules! objects_contract {
                 an_upload_of_one_empty_part_is_an_empty_object,
                 an_upload_part_sent_again_replaces_the_first,
                 two_uploads_to_one_key_do_not_mix,
+                the_parts_of_an_open_upload_are_listed,
                 a_range_of_another_object_is_copied,
                 a_copy_takes_only_what_is_pinned,
                 an_aborted_upload_is_gone,
                 a_small_upload_part_before_the_last_is_refused,
                 upload_parts_are_consecutive_from_1_to_at_most_10000,
                 an_upload_part_with_another_tag_is_refused,
+                a_part_that_another_replaced_is_refused_and_then_listed,
                 a_whole_of_another_size_or_checksum_is_refused,
                 a_completion_whose_condition_fails_leaves_the_upload_alive,
                 a_completion_if_it_matches_is_refused_when_nothing_is_there,

@@ -73,6 +73,28 @@ pub async fn two_uploads_to_one_key_do_not_mix(t: &ObjectsUnderTest) {
     assert_eq!(t.whole(&object).await, "two");
 }
 
+/// What an upload that was left half done goes on from: each part with its size, as it was last sent, whatever gaps are
+/// between them. Of an upload that is gone there are none to list.
+pub async fn the_parts_of_an_open_upload_are_listed(t: &ObjectsUnderTest) {
+    let upload = t.begin(&t.object("held")).await;
+    assert_eq!(t.held(&upload).await, []);
+    let mut sent = Vec::new();
+    for (number, body) in [(12, "twelve"), (3, "never mind"), (3, "three")] {
+        let part = t.objects.upload_part(&upload, number, Bytes::from(body)).await;
+        sent.push(part.expect("the part was taken"));
+    }
+    let held = t.objects.upload_parts(&upload).await.expect("the parts were listed");
+    let sizes: Vec<_> = held.iter().map(|held| (held.part.number, held.size_bytes)).collect();
+    assert_eq!(sizes, [(3, 5), (12, 6)]);
+    for (held, sent) in held.iter().zip([&sent[2], &sent[0]]) {
+        assert_eq!(held.part.etag, sent.etag);
+        let both = held.part.crc64.zip(sent.crc64);
+        assert!(both.is_none_or(|(held, sent)| held == sent), "another checksum: {held:?}");
+    }
+    t.objects.abort_upload(&upload).await.expect("it was aborted");
+    assert!(is_gone(&t.objects.upload_parts(&upload).await));
+}
+
 /// Half-open ranges, as for reads; the source at least as large as an upload part.
 pub async fn a_range_of_another_object_is_copied(t: &ObjectsUnderTest) {
     let [from, object] = ["group +é%", "copied"].map(|name| t.object(name));

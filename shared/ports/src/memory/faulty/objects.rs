@@ -10,8 +10,8 @@ use crate::{
     Fault, Objects, PortError,
     memory::{Faults, faults::Outcome},
     objects::{
-        ByteStream, Condition, Expected, Listed, Metadata, ObjectHead, Pin, ReadError, Upload, UploadError,
-        UploadedPart, Written,
+        ByteStream, Condition, Expected, HeldPart, Listed, Metadata, ObjectHead, Pin, ReadError, Upload,
+        UploadError, UploadedPart, Written,
     },
 };
 
@@ -72,6 +72,10 @@ impl<T: Objects + ?Sized> Objects for Faulty<T> {
     ) -> Result<UploadedPart, UploadError> {
         let call = self.inner.copy_part(upload, number, from, pin, range);
         self.write("copy_part", &upload.object, call).await
+    }
+
+    async fn upload_parts(&self, upload: &Upload) -> Result<Vec<HeldPart>, UploadError> {
+        self.read("upload_parts", &upload.object, self.inner.upload_parts(upload)).await
     }
 
     async fn complete_upload(

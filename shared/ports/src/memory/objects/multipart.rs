@@ -10,7 +10,7 @@ use fanfold_domain::{
 
 use crate::{
     PortError,
-    objects::{Expected, Metadata, Upload, UploadedPart},
+    objects::{Expected, HeldPart, Metadata, Upload, UploadedPart},
 };
 
 use super::{
@@ -22,7 +22,24 @@ use super::{
 #[derive(Debug)]
 pub(super) struct OpenUpload {
     pub(super) metadata: Metadata,
-    parts: BTreeMap<u32, (ETag, Bytes)>,
+    parts: BTreeMap<u32, Part>,
+    /// Parts taken so far, those that were replaced included.
+    taken: u64,
+}
+
+/// A part as it was last sent. As under SSE-KMS its tag is of this very write, and not of its bytes.
+#[derive(Debug)]
+struct Part {
+    tag: ETag,
+    body: Bytes,
+}
+
+/// Why an upload is not completed.
+pub(super) enum Refusal {
+    /// `InvalidPart`.
+    OtherParts,
+    /// For this reason.
+    For(String),
 }
 
 /// The size of one upload part, whether sent or copied.
@@ -35,7 +52,7 @@ pub(super) fn check_part_size(operation: &'static str, upload: &Upload, bytes: u
 
 impl OpenUpload {
     pub(super) fn new(metadata: &Metadata) -> Self {
-        Self { metadata: metadata.clone(), parts: BTreeMap::new() }
+        Self { metadata: metadata.clone(), parts: BTreeMap::new(), taken: 0 }
     }
 
     /// Takes an upload part, or another one in its place.
@@ -50,50 +67,60 @@ impl OpenUpload {
             return Err(refused(operation, &upload.object, format!("InvalidArgument: part number {number}")));
         }
         check_part_size(operation, upload, body.len() as u64)?;
-        let taken = UploadedPart { number, etag: etag(&body), crc64: Some(crc64(&body)) };
-        self.parts.insert(number, (taken.etag.clone(), body));
+        self.taken += 1;
+        let tag = ETag::new(&format!("{}{:04x}", etag(&body), self.taken));
+        let taken = UploadedPart { number, etag: tag.clone(), crc64: Some(crc64(&body)) };
+        self.parts.insert(number, Part { tag, body });
         Ok(taken)
     }
 
+    /// The parts that it has.
+    pub(super) fn held(&self) -> Vec<HeldPart> {
+        let held = |(number, Part { tag, body }): (&u32, &Part)| HeldPart {
+            part: UploadedPart { number: *number, etag: tag.clone(), crc64: Some(crc64(body)) },
+            size_bytes: body.len() as u64,
+        };
+        self.parts.iter().map(held).collect()
+    }
+
     /// Puts the listed parts together, if the list and the parts are as S3 wants them and the whole is what is
-    /// expected.
+    /// expected. Equal parts make wholes of equal tags.
     pub(super) fn assemble(
         &self,
         parts: &[UploadedPart],
         least_part: u64,
         expected: Expected,
-    ) -> Result<(Bytes, ETag), String> {
+    ) -> Result<(Bytes, ETag), Refusal> {
         if parts.is_empty() {
-            return Err("MalformedXML: no parts".to_owned());
+            return Err(Refusal::For("MalformedXML: no parts".to_owned()));
         }
         let mut whole = BytesMut::new();
         let mut tags = String::new();
         for (part, number) in parts.iter().zip(1..) {
             let body = self.listed(part, number)?;
             if (body.len() as u64) < least_part && parts.len() as u64 > u64::from(number) {
-                return Err(format!("EntityTooSmall: part {number} of {} bytes", body.len()));
+                let detail = format!("EntityTooSmall: part {number} of {} bytes", body.len());
+                return Err(Refusal::For(detail));
             }
             whole.extend_from_slice(body);
-            tags.push_str(part.etag.as_str());
+            tags.push_str(etag(body).as_str());
         }
         let whole = whole.freeze();
-        check_expected(&whole, expected)?;
+        check_expected(&whole, expected).map_err(Refusal::For)?;
         let tag = format!("{}-{}", etag(tags.as_bytes()), parts.len());
         Ok((whole, ETag::new(&tag)))
     }
 
     /// The body of a listed part, which must stand in its place and be the one that was taken.
-    fn listed(&self, part: &UploadedPart, number: u32) -> Result<&Bytes, String> {
+    fn listed(&self, part: &UploadedPart, number: u32) -> Result<&Bytes, Refusal> {
         if part.number != number {
-            return Err(format!("InvalidPartOrder: part {} in the place of {number}", part.number));
+            let detail = format!("InvalidPartOrder: part {} in the place of {number}", part.number);
+            return Err(Refusal::For(detail));
         }
-        match self.parts.get(&number) {
-            Some((etag, body)) if *etag == part.etag => match part.crc64 {
-                Some(crc) if crc != crc64(body) => Err(format!("InvalidPart: the checksum of part {number}")),
-                _ => Ok(body),
-            },
-            _ => Err(format!("InvalidPart: no part {number} with entity tag {}", part.etag)),
-        }
+        let is_it =
+            |found: &&Part| found.tag == part.etag && part.crc64.is_none_or(|crc| crc == crc64(&found.body));
+        let found = self.parts.get(&number).filter(is_it);
+        Ok(&found.ok_or(Refusal::OtherParts)?.body)
     }
 }
 

@@ -10,14 +10,14 @@ use futures::{StreamExt, stream};
 use super::{
     MemoryObjects, State,
     bucket::Content,
-    multipart::{OpenUpload, check_part_size},
+    multipart::{OpenUpload, Refusal, check_part_size},
     refused,
 };
 use crate::{
     Objects, PortError,
     objects::{
-        ByteStream, Condition, Expected, Listed, MAX_LISTED, Metadata, ObjectHead, Pin, ReadError, Upload,
-        UploadError, UploadedPart, Written,
+        ByteStream, Condition, Expected, HeldPart, Listed, MAX_LISTED, Metadata, ObjectHead, Pin, ReadError,
+        Upload, UploadError, UploadedPart, Written,
     },
 };
 
@@ -96,6 +96,11 @@ impl Objects for MemoryObjects {
         Ok(open(&mut state, upload)?.add("copy_part", upload, number, body)?)
     }
 
+    async fn upload_parts(&self, upload: &Upload) -> Result<Vec<HeldPart>, UploadError> {
+        let mut state = self.enter("upload_parts", &upload.object)?;
+        Ok(open(&mut state, upload)?.held())
+    }
+
     async fn complete_upload(
         &self,
         upload: &Upload,
@@ -105,9 +110,11 @@ impl Objects for MemoryObjects {
     ) -> Result<Written, UploadError> {
         let mut state = self.enter("complete_upload", &upload.object)?;
         let found = open(&mut state, upload)?;
-        let (body, etag) = found
-            .assemble(parts, self.least_part, expected)
-            .map_err(|detail| refused("complete_upload", &upload.object, detail))?;
+        let (body, etag) =
+            found.assemble(parts, self.least_part, expected).map_err(|refusal| match refusal {
+                Refusal::OtherParts => UploadError::OtherParts(upload.clone()),
+                Refusal::For(detail) => refused("complete_upload", &upload.object, detail).into(),
+            })?;
         let content = Content::new(body, etag, &found.metadata, self.now());
         let written = state.bucket(&upload.object).store(&upload.object.key, content, &condition);
         if written != Written::Refused {

@@ -116,7 +116,8 @@ impl World {
             counted,
             work_bucket,
             name,
-            number: 1,
+            // A name that is a number is that attempt's.
+            number: name.parse().unwrap_or(1),
             inherited,
             tables,
             outside,

@@ -172,6 +172,7 @@ fn kind(reason: &str) -> &'static str {
         "bad records in this chunk",
         "bad records of",
         "worker died",
+        "fault of AWS",
         "tries",
         "chunks failed",
         "source was replaced",

@@ -23,7 +23,7 @@ use fanfold_runtime::sqs::{Delivery, SqsBatchResponse, SqsEvent, run_batch, run_
 use fanfold_splitter::Splitter;
 use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper};
 use fanfold_tracker::{Notes, Tracker};
-use fanfold_worker::Worker;
+use fanfold_worker::{Delivered, Worker};
 use serde_json::Value;
 
 const BUCKET: &str = "fanfold-inputbucket-1gq9vzk3mxr5t";
@@ -110,7 +110,7 @@ impl Stack {
     }
 
     async fn worked(&self, body: &str) {
-        self.worker().handle(body, None).await.expect("the chunk was worked on");
+        self.worker().handle(Delivered::first(body), None).await.expect("the chunk was worked on");
     }
 
     async fn tracked(&self, bodies: Vec<String>) {
@@ -123,7 +123,11 @@ impl Stack {
 
     async fn work(&self, event: SqsEvent) -> SqsBatchResponse {
         let worker = self.worker();
-        respond(run_batch(event, 1, async |message: Delivery| worker.handle(&message.body, None).await).await)
+        let handle = async |message: Delivery| {
+            let Delivery { id, body, receive_count, .. } = &message;
+            worker.handle(Delivered { id, body, receive_count: *receive_count }, None).await
+        };
+        respond(run_batch(event, 1, handle).await)
     }
 
     fn tracker(&self) -> Tracker {

@@ -73,6 +73,26 @@ fn the_stacks_own_schedule_ticks_as_those_of_documents_do() {
     assert_eq!(input, said);
 }
 
+/// A receive that Lambda throttles counts, and reaches no function. Nothing may end for an hour of such receives.
+#[test]
+fn messages_outlast_throttled_receives() {
+    let text = template();
+    let lines: Vec<&str> = text.lines().collect();
+    let resources = block(&lines, "Resources:", 0);
+    let number = |text: &str| text.trim_end_matches([' ', '}']).parse::<u64>().ok();
+    for queue in ["Intake", "Chunks", "Launches", "Completions", "Folds"] {
+        let properties = block(&resources, &format!("{queue}Queue:"), 2);
+        let find = |name: &str| properties.iter().find_map(|line| Some(line.split_once(name)?.1));
+        let receives = find("maxReceiveCount: ").and_then(number).expect("a number");
+        match find("VisibilityTimeout: ").and_then(number) {
+            Some(seconds) => assert!(receives * seconds >= 3_600, "{queue}: {receives} of {seconds} s"),
+            // That of chunks follows from WorkerTimeout. Workers count their deaths by themselves, so that it has SQS's
+            // largest count.
+            None => assert_eq!((queue, receives), ("Chunks", 1_000)),
+        }
+    }
+}
+
 /// The launcher may not know the runtime, so that it names a pod's variables itself.
 #[test]
 fn a_pod_is_given_what_it_reads() {

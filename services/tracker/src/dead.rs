@@ -1,8 +1,8 @@
 //! Chunks of which nobody told how they ended: the part decides.
 
 use fanfold_domain::{
-    ChunkSet, Cleaning, Run,
-    message::{self, ChunkMessage, LaunchMessage},
+    ChunkIndex, ChunkSet, Cleaning, Run,
+    message::{self, ChunkMessage, GivenUp, LaunchMessage},
 };
 use fanfold_engine::chunk::ends_or_failures;
 use fanfold_lifecycle::{fail, unmarked};
@@ -14,7 +14,8 @@ use crate::{
 };
 
 impl Tracker {
-    /// Takes a chunk message that was delivered too often: its worker died each time. The part decides.
+    /// Takes a chunk message that was received as often as its queue allows. Workers that die on a chunk are counted by
+    /// their markers and end it long before: so this is of one that hardly any worker ever had.
     ///
     /// # Errors
     /// The message is to be delivered again.
@@ -24,11 +25,36 @@ impl Tracker {
         let ChunkMessage { run, stage, generation, chunk, .. } = message::decode(body)?;
         let stage = StageId { run, stage, generation };
         let Some(run) = self.still_kept(&stage).await? else { return Ok(()) };
-        let reason = "its worker died at every delivery without a word: out of memory, or out of time; the \
-                      worker's log tells which";
-        let seen = self.ended_or_failed(&run, &stage, &[chunk].into_iter().collect(), reason).await;
-        let Some(ended) = self.or_fail(&run, seen).await? else { return Ok(()) };
-        let counted = self.count_stage(&stage, ended).await;
+        let reason = "its message was received as often as its queue allows, and no worker told how it ended: Lambda \
+                      throttled the worker (the account's concurrency), or could not start it; the worker's metrics \
+                      Throttles and Errors and its log tell which";
+        self.fail_untold(&run, &stage, chunk, reason).await
+    }
+
+    /// Takes a chunk that its worker gave up, because it was refused what it takes to tell the end.
+    ///
+    /// # Errors
+    /// The message is to be delivered again.
+    pub(crate) async fn handle_given_up(&self, told: GivenUp) -> Result<(), TrackerError> {
+        let GivenUp { run, stage, generation, chunk, reason } = told;
+        // The alarm counts this line.
+        tracing::warn!(queue = %Queue::Chunks, run_id = %run, chunk = chunk.0, reason, "dead letter");
+        let stage = StageId { run, stage, generation };
+        let Some(run) = self.still_kept(&stage).await? else { return Ok(()) };
+        self.fail_untold(&run, &stage, chunk, &reason).await
+    }
+
+    /// Counts a chunk as done if its part is there, or else as failed.
+    async fn fail_untold(
+        &self,
+        run: &Run,
+        stage: &StageId,
+        chunk: ChunkIndex,
+        reason: &str,
+    ) -> Result<(), TrackerError> {
+        let seen = self.ended_or_failed(run, stage, &[chunk].into_iter().collect(), reason).await;
+        let Some(ended) = self.or_fail(run, seen).await? else { return Ok(()) };
+        let counted = self.count_stage(stage, ended).await;
         counted.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 

@@ -67,7 +67,7 @@ impl Tracker {
     pub async fn handle(&self, bodies: &[String]) -> Vec<(usize, TrackerError)> {
         let mut failed = Vec::new();
         let mut runs: BTreeMap<StageId, Vec<Received>> = BTreeMap::new();
-        let (mut maps, mut changed) = (Vec::new(), Vec::new());
+        let (mut maps, mut changed, mut given_up) = (Vec::new(), Vec::new(), Vec::new());
         for (place, body) in bodies.iter().enumerate() {
             match Told::read(body) {
                 Ok(Told::Completion(completion)) if has_changed(&completion) => {
@@ -77,6 +77,7 @@ impl Tracker {
                     runs.entry(stage_of(&completion)).or_default().push((place, completion));
                 }
                 Ok(Told::Map(told)) => maps.push((place, told)),
+                Ok(Told::GivenUp(told)) => given_up.push((place, told)),
                 Err(error) => failed.push((place, error.into())),
             }
         }
@@ -86,6 +87,9 @@ impl Tracker {
         // What they leave unmarked may have been told in the same batch.
         for (place, told) in maps {
             failed.extend(self.handle_map(told).await.err().map(|error| (place, error)));
+        }
+        for (place, told) in given_up {
+            failed.extend(self.handle_given_up(told).await.err().map(|error| (place, error)));
         }
         failed.extend(self.sources_changed(changed).await);
         failed

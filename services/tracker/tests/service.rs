@@ -5,7 +5,8 @@
 use fanfold_domain::{
     ByteRange, ChunkIndex, Generation, GroupIndex, Grouping, LineEnd, Mark, ObjectName, Plan, Run, RunState,
     Sums,
-    message::{ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, decode, encode},
+    map::Told,
+    message::{ChunkEnd, ChunkMessage, Completion, Failure, FoldMessage, GivenUp, decode, encode},
     pipeline::Tolerance,
 };
 use fanfold_lifecycle::RunCache;
@@ -294,7 +295,26 @@ async fn a_dead_chunk_without_a_part_is_failed() {
     tracker.handle_dead(&chunk_message(&run, 1)).await.unwrap();
     let run = now(&world, &run).await;
     assert_eq!(run.state, RunState::Failed);
-    assert!(run.reason.unwrap().contains("its worker died at every delivery"));
+    assert!(run.reason.unwrap().contains("no worker told how it ended: Lambda throttled"));
+}
+
+/// A worker that may not read the run, or may not leave a tombstone.
+#[tokio::test]
+async fn a_chunk_that_its_worker_gave_up_fails_for_the_workers_reason() {
+    let (world, tracker, run) = running(4, 8).await;
+    let told = GivenUp {
+        run: run.id.clone(),
+        stage: run.last_stage().name.clone(),
+        generation: Generation(0),
+        chunk: ChunkIndex(1),
+        reason: "its worker was refused what it needs: AccessDenied".to_owned(),
+    };
+    for _ in 0..2 {
+        assert!(tracker.handle(&[Told::given_up(told.clone())]).await.is_empty());
+    }
+    let run = now(&world, &run).await;
+    assert_eq!((run.state, counted(&world, &run).await.failed_chunks), (RunState::Failed, 1));
+    assert!(run.reason.unwrap().contains("AccessDenied"));
 }
 
 #[tokio::test]

@@ -28,10 +28,8 @@ use crate::{
 
 /// What came of one attempt.
 pub(crate) enum Tried {
-    /// There was nothing to do: the run has ended, or was redriven.
+    /// There is nothing to do: the run has ended, or was redriven, or it is not time yet.
     Nothing,
-    /// The next attempt is to be made at this time, which has not come.
-    NotYet(Timestamp),
     /// This attempt has ended the chunk: it created the part.
     Made {
         /// The run, as it was.
@@ -43,6 +41,16 @@ pub(crate) enum Tried {
     Ended(ChunkEnd),
     /// Another attempt may end otherwise.
     InVain(Vain),
+}
+
+/// Whether an attempt is to be made.
+pub(crate) enum Due {
+    /// Not any more: the run has ended, or was redriven.
+    Never,
+    /// At this time, which has not come.
+    At(Timestamp),
+    /// Now, at a chunk of this run as it is.
+    Now(Box<Run>),
 }
 
 /// An attempt that ended nothing.
@@ -70,6 +78,13 @@ impl Tried {
     fn in_vain(retry: Retry, cause: Cause, error: &dyn std::fmt::Display, run: Run) -> Self {
         Self::InVain(Vain { retry, cause, error: error.to_string(), wait_ms: 0, run: Box::new(run) })
     }
+
+    /// A fault of the platform, met with once it was known whose chunk it is: so that it can be told why it failed.
+    pub(crate) fn of_platform(error: &dyn std::fmt::Display, run: Run, message: &ChunkMessage) -> Self {
+        let stage = run.stage(&message.stage);
+        let retry = stage.map_or_else(|| run.first_stage().retry, |stage| stage.retry);
+        Self::in_vain(retry, Cause::Platform, error, run)
+    }
 }
 
 impl Worker {
@@ -79,20 +94,33 @@ impl Worker {
         message: &ChunkMessage,
         function_ends_at: Option<Timestamp>,
     ) -> Result<Tried, WorkerError> {
+        match self.due(message).await? {
+            Due::Never | Due::At(_) => Ok(Tried::Nothing),
+            Due::Now(run) => self.try_now(*run, message, function_ends_at).await,
+        }
+    }
+
+    /// Whether an attempt at the chunk of a message is to be made now.
+    pub(crate) async fn due(&self, message: &ChunkMessage) -> Result<Due, WorkerError> {
         let run = self.runs.get(&self.ports, &message.run, &message.stage, message.generation).await?;
         if run.generation != message.generation || !is_worked_on(run.state) {
-            return Ok(Tried::Nothing);
+            return Ok(Due::Never);
         }
         if let Some(at) = message.not_before.filter(|at| *at > self.ports.clock.now()) {
-            return Ok(Tried::NotYet(at));
+            return Ok(Due::At(at));
         }
+        Ok(Due::Now(Box::new(run)))
+    }
+
+    /// Makes one attempt at the chunk of a message that is due.
+    pub(crate) async fn try_now(
+        &self,
+        run: Run,
+        message: &ChunkMessage,
+        function_ends_at: Option<Timestamp>,
+    ) -> Result<Tried, WorkerError> {
         match self.attempt_of(run.clone(), message, function_ends_at).await {
-            // From here on it is known whose chunk it is, so that it can be told why it failed.
-            Err(error) if error.is_of_platform() => {
-                let stage = run.stage(&message.stage);
-                let retry = stage.map_or_else(|| run.first_stage().retry, |stage| stage.retry);
-                Ok(Tried::in_vain(retry, Cause::Platform, &error, run))
-            }
+            Err(error) if error.is_of_platform() => Ok(Tried::of_platform(&error, run, message)),
             tried => tried,
         }
     }

@@ -60,7 +60,7 @@ impl Worker {
             }
             let message = batch.chunk(chunk);
             match self.try_once(&message, time.ends_at).await? {
-                Tried::Nothing | Tried::NotYet(_) => return Ok(()),
+                Tried::Nothing => return Ok(()),
                 // A Map has no window, and no stage reads it index by index: nothing is released.
                 Tried::Made { sums, .. } => self.complete(message, ChunkEnd::Done(sums), Vec::new()).await?,
                 Tried::Ended(end) => self.complete(message, end, Vec::new()).await?,

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use fanfold_domain::{
-    Run, Timestamp, manifest,
-    message::{self, ChunkEnd, ChunkMessage, Completion, Failure, InvalidMessage, Released, encode},
+    ObjectName, Run, Timestamp, manifest,
+    map::Told,
+    message::{
+        self, ChunkEnd, ChunkMessage, Completion, Failure, GivenUp, InvalidMessage, Released, encode,
+        truncate,
+    },
 };
 use fanfold_engine::{cause::Cause, chunk::end_or_failure, processor::Inherited};
 use fanfold_lifecycle::{LifecycleError, RunCache};
@@ -16,13 +20,35 @@ use fanfold_ports::{
 use thiserror::Error;
 
 use crate::{
-    attempt::{Tried, Vain},
+    attempt::{Due, Tried, Vain},
+    begun::{Begun, poison},
     retry::{Again, Next, after_fault, next},
 };
 
 /// How long a completion waits of a part that another attempt created, in seconds: were it counted before that one's own,
 /// what that one released would be released once more.
 const FOUND_DELAY_S: u32 = 10;
+
+/// At which delivery a chunk is given up that its worker is refused what it needs for: a permission may take effect late.
+const MOST_REFUSALS: u32 = 5;
+
+/// A message of the queue `chunks` as it was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered<'a> {
+    /// The queue's id of the message, the same at each delivery.
+    pub id: &'a str,
+    /// Its text.
+    pub body: &'a str,
+    /// How often it was received, this time included, also by receives that were throttled and reached no worker.
+    pub receive_count: u32,
+}
+
+impl<'a> Delivered<'a> {
+    /// A message that is delivered for the first time.
+    pub fn first(body: &'a str) -> Self {
+        Self { id: "first", body, receive_count: 1 }
+    }
+}
 
 /// The worker and what it works with.
 pub struct Worker {
@@ -100,25 +126,61 @@ impl WorkerError {
 }
 
 impl Worker {
-    /// Does the chunk of one message, given as its text. Where the function that does it ends at a set time, an
-    /// attempt that is not done shortly before counts as one that failed.
+    /// Does the chunk of one message. Where the function that does it ends at a set time, an attempt that is not done
+    /// shortly before counts as one that failed.
     ///
     /// # Errors
     /// The message is to be delivered again.
-    pub async fn handle(&self, body: &str, function_ends_at: Option<Timestamp>) -> Result<(), WorkerError> {
-        let message: ChunkMessage = message::decode(body)?;
-        match self.work_on(message.clone(), function_ends_at).await {
+    pub async fn handle(
+        &self,
+        delivered: Delivered<'_>,
+        function_ends_at: Option<Timestamp>,
+    ) -> Result<(), WorkerError> {
+        let message: ChunkMessage = message::decode(delivered.body)?;
+        let mut survived = None;
+        let handled = match self.work_on(message.clone(), delivered, function_ends_at, &mut survived).await {
             Err(error) if error.is_of_platform() => self.put_off(message, error).await,
+            Err(error) if error.is_permanent() && delivered.receive_count >= MOST_REFUSALS => {
+                self.give_up(message, &error).await
+            }
             worked => worked,
+        };
+        if let (Err(_), Some(survived)) = (&handled, &survived) {
+            self.note_survival(survived).await;
         }
+        handled
     }
 
     async fn work_on(
         &self,
         message: ChunkMessage,
+        delivered: Delivered<'_>,
         function_ends_at: Option<Timestamp>,
+        survived: &mut Option<ObjectName>,
     ) -> Result<(), WorkerError> {
-        match self.try_once(&message, function_ends_at).await? {
+        let run = match self.due(&message).await? {
+            Due::Never => return Ok(()),
+            Due::At(at) => return self.send_again(message, at).await,
+            Due::Now(run) => *run,
+        };
+        let tried = match self.begin(&message, delivered).await {
+            Ok(Begun::Poison) => {
+                // The alarm counts this line.
+                tracing::warn!(queue = %Queue::Chunks, run_id = %run.id, chunk = message.chunk.0, "dead letter");
+                Tried::Ended(self.end_or_failure(&run, &message, Failure::of_chunk(poison())).await?)
+            }
+            Ok(begun) => {
+                if let Begun::Again(name) = begun {
+                    *survived = Some(name);
+                }
+                self.try_now(run, &message, function_ends_at).await?
+            }
+            Err(error) if Cause::of_port(&error) == Cause::Platform => {
+                Tried::of_platform(&error, run, &message)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match tried {
             Tried::Nothing => Ok(()),
             Tried::Made { run, sums } => {
                 let sent = self.send_released(&run, &message).await;
@@ -127,9 +189,17 @@ impl Worker {
             // Whoever created the part tells of it as well, unless it died, and says what it sent.
             Tried::Ended(end @ ChunkEnd::Done(_)) => self.complete_after(message, end, FOUND_DELAY_S).await,
             Tried::Ended(end) => self.complete(message, end, Vec::new()).await,
-            Tried::NotYet(at) => self.send_again(message, at).await,
             Tried::InVain(vain) => self.retry_or_fail(message, vain).await,
         }
+    }
+
+    /// Leaves a chunk to the tracker that this worker can neither do nor fail: at each of several deliveries it was refused
+    /// what that takes.
+    async fn give_up(&self, message: ChunkMessage, error: &WorkerError) -> Result<(), WorkerError> {
+        let ChunkMessage { run, stage, generation, chunk, .. } = message;
+        let reason = truncate(format!("its worker was refused what it needs: {error}"));
+        let told = Told::given_up(GivenUp { run, stage, generation, chunk, reason });
+        Ok(self.ports.queues.send(Queue::Completions, vec![Outgoing::now(told)]).await?)
     }
 
     /// Sends a chunk again whose attempt a fault of the platform ended before the run was known, or before its end was

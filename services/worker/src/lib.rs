@@ -9,10 +9,11 @@
 
 mod attempt;
 mod batch;
+mod begun;
 mod handler;
 pub mod pod;
 mod release;
 mod retry;
 mod time;
 
-pub use handler::{Worker, WorkerError};
+pub use handler::{Delivered, Worker, WorkerError};

@@ -19,7 +19,7 @@ use fanfold_runtime::{
     step::{Answer, Named, Trigger},
 };
 use fanfold_web::{Reach, WebClient};
-use fanfold_worker::Worker;
+use fanfold_worker::{Delivered, Worker};
 
 struct Config {
     aws: Settings,
@@ -90,7 +90,10 @@ async fn as_lambda() -> ExitCode {
                         return Ok(Answer::Item {});
                     }
                 };
-                let handle = async |message: Delivery| worker.handle(&message.body, ends_at).await;
+                let handle = async |message: Delivery| {
+                    let Delivery { id, body, receive_count, .. } = &message;
+                    worker.handle(Delivered { id, body, receive_count: *receive_count }, ends_at).await
+                };
                 Ok(Answer::Messages(run_batch(event, 1, handle).await?))
             }
         })

@@ -121,7 +121,7 @@ impl Worker {
     /// Makes an attempt at a chunk and tells its end; one in vain only if no pod comes after this.
     async fn tell(&self, message: &ChunkMessage) -> Result<Told, WorkerError> {
         let end = match self.try_once(message, None).await? {
-            Tried::Nothing | Tried::NotYet(_) => return Ok(Told::End(PodEnd::Told)),
+            Tried::Nothing => return Ok(Told::End(PodEnd::Told)),
             // What it releases the tracker sends: a pod sends completions and nothing else.
             Tried::Made { sums, .. } => ChunkEnd::Done(sums),
             Tried::Ended(end) => end,

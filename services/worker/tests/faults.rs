@@ -18,7 +18,7 @@ use fanfold_ports::{
     memory::{Faults, Invocation, MEMORY_EPOCH, MemoryClock, MemoryFunctions, MemoryWeb, MemoryWorld},
 };
 use fanfold_worker::{
-    Worker,
+    Delivered, Worker,
     pod::{Assignment, PodEnd},
 };
 
@@ -69,7 +69,7 @@ impl Stack {
         let until = self.world.clock.now().plus_ms(minutes * MINUTE_MS);
         let (mut waiting, mut sent) = (vec![first], Vec::new());
         while let Some(body) = waiting.pop() {
-            self.worker.handle(&body, None).await.unwrap();
+            self.worker.handle(Delivered::first(&body), None).await.unwrap();
             if let Some(again) = self.world.queues.drain(Queue::Chunks).pop() {
                 sent.push(decode::<ChunkMessage>(&again.body).unwrap());
                 self.world.clock.sleep_ms(u64::from(again.delay_s) * 1_000).await;
@@ -131,7 +131,7 @@ async fn throttling_between_two_tries_leaves_their_count_as_it_was() {
         .replace("process: copy", "command: [/bin/sh, -c, 'exit 3']")
         .replace("attempts: 1", "attempts: 2");
     let stack = Stack::new(&failing).await;
-    stack.worker.handle(&stack.first(), None).await.unwrap();
+    stack.worker.handle(Delivered::first(&stack.first()), None).await.unwrap();
     let failed = stack.world.queues.drain(Queue::Chunks).remove(0).body;
     stack.world.faults.throttle("s3://");
     let sent = stack.handle_for(10, failed).await;
@@ -146,10 +146,10 @@ async fn a_message_that_cannot_be_sent_again_is_delivered_again() {
     for throttled in ["s3://", &Queue::Chunks.to_string()] {
         stack.world.faults.throttle(throttled);
     }
-    let error = stack.worker.handle(&stack.first(), None).await.unwrap_err();
+    let error = stack.worker.handle(Delivered::first(&stack.first()), None).await.unwrap_err();
     assert!(error.to_string().contains(&Fault::Transient.to_string()), "{error}");
     stack.world.faults.cease();
-    stack.worker.handle(&stack.first(), None).await.unwrap();
+    stack.worker.handle(Delivered::first(&stack.first()), None).await.unwrap();
     assert!(matches!(stack.ends()[..], [ChunkEnd::Done(_)]));
 }
 

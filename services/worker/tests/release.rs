@@ -17,7 +17,7 @@ use fanfold_ports::{
     ledger::StageId,
     memory::{Faults, MEMORY_EPOCH, MemoryClock, MemoryWeb, MemoryWorld},
 };
-use fanfold_worker::Worker;
+use fanfold_worker::{Delivered, Worker};
 
 const CHUNKS: u32 = 8;
 
@@ -59,7 +59,7 @@ impl Stack {
 
     async fn work(&self, stage: &str, chunk: u32) -> Sent {
         let message = ChunkMessage::first(&self.run, stage, ChunkIndex(chunk));
-        self.worker.handle(&encode(&message), None).await.unwrap();
+        self.worker.handle(Delivered::first(&encode(&message)), None).await.unwrap();
         let next = self.world.queues.drain(Queue::Chunks);
         let next = next.iter().map(|message| decode::<ChunkMessage>(&message.body).unwrap());
         let [told] = &self.world.queues.drain(Queue::Completions)[..] else { panic!("one completion") };
@@ -150,7 +150,7 @@ async fn who_finds_the_part_there_tells_of_it_later() {
     let stack = Stack::new("{name: s, process: copy, max_concurrency: 5}").await;
     for wanted in [0, 10] {
         let message = ChunkMessage::first(&stack.run, "s", ChunkIndex(2));
-        stack.worker.handle(&encode(&message), None).await.unwrap();
+        stack.worker.handle(Delivered::first(&encode(&message)), None).await.unwrap();
         let told = stack.world.queues.drain(Queue::Completions);
         assert_eq!(told.iter().map(|told| told.delay_s).collect::<Vec<_>>(), [wanted]);
     }
@@ -162,7 +162,7 @@ async fn a_chunk_that_was_told_failed_is_never_done() {
     let stack = Stack::new("{name: s, process: copy, max_concurrency: 5}").await;
     stack.leave_tombstone("s", 2).await;
     let message = ChunkMessage::first(&stack.run, "s", ChunkIndex(2));
-    stack.worker.handle(&encode(&message), None).await.unwrap();
+    stack.worker.handle(Delivered::first(&encode(&message)), None).await.unwrap();
     let [told] = &stack.world.queues.drain(Queue::Completions)[..] else { panic!("one completion") };
     let told: Completion = decode(&told.body).unwrap();
     assert_eq!(told.end, ChunkEnd::Failed(Failure::of_chunk("it had to")));

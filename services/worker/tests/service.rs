@@ -21,7 +21,7 @@ use fanfold_ports::{
     },
     web::Request,
 };
-use fanfold_worker::Worker;
+use fanfold_worker::{Delivered, Worker};
 
 const PIPELINE: &str = "pipeline: p\nsource: {prefix: in/, format: lines, max_record: 4B}\n\
      stages: [{name: s, process: copy, retry: {attempts: 2, backoff: 8s}}]\non_error: {max_bad_records: 1}\n";
@@ -87,7 +87,7 @@ fn part(run: &Run, chunk: u32) -> ObjectName {
 #[tokio::test]
 async fn a_chunk_becomes_a_part_and_a_completion() {
     let (world, run) = world(Faults::none(), "a\nb\nc\n", &[4, 6]).await;
-    worker(world.calm_ports()).handle(&message(&run, 1, 0), None).await.unwrap();
+    worker(world.calm_ports()).handle(Delivered::first(&message(&run, 1, 0)), None).await.unwrap();
     assert_eq!(world.objects.contents(&part(&run, 1)).unwrap(), "c\n");
     let ended = ends(&world);
     assert!(
@@ -100,9 +100,9 @@ async fn a_chunk_becomes_a_part_and_a_completion() {
 async fn a_part_that_exists_is_only_told_of() {
     let (world, run) = world(Faults::none(), "a\n", &[2]).await;
     let worker = worker(world.calm_ports());
-    worker.handle(&message(&run, 0, 0), None).await.unwrap();
+    worker.handle(Delivered::first(&message(&run, 0, 0)), None).await.unwrap();
     let read = world.objects.bytes_read();
-    worker.handle(&message(&run, 0, 0), None).await.unwrap();
+    worker.handle(Delivered::first(&message(&run, 0, 0)), None).await.unwrap();
     let ended = ends(&world);
     assert_eq!((ended.len(), &ended[0]), (2, &ended[1]));
     let statistics = world.objects.keys("work").iter().filter(|key| key.ends_with(".statistics")).count();
@@ -115,7 +115,7 @@ async fn an_ended_run_is_not_worked_on() {
     let (world, run) = world(Faults::none(), "a\n", &[2]).await;
     let ended = Run { state: RunState::Cancelled, ..run.clone() };
     world.ledger.save_run(&ended).await.unwrap();
-    worker(world.calm_ports()).handle(&message(&run, 0, 0), None).await.unwrap();
+    worker(world.calm_ports()).handle(Delivered::first(&message(&run, 0, 0)), None).await.unwrap();
     assert_eq!((world.objects.contents(&part(&run, 0)), world.queues.pending()), (None, Vec::new()));
 }
 
@@ -123,13 +123,13 @@ async fn an_ended_run_is_not_worked_on() {
 async fn a_message_of_another_version_is_delivered_again() {
     let (world, run) = world(Faults::none(), "a\n", &[2]).await;
     let newer = message(&run, 0, 0).replacen("\"v\":1", "\"v\":2", 1);
-    assert!(worker(world.calm_ports()).handle(&newer, None).await.is_err());
+    assert!(worker(world.calm_ports()).handle(Delivered::first(&newer), None).await.is_err());
 }
 
 #[tokio::test]
 async fn a_chunk_with_one_bad_record_too_many_fails_at_once_and_keeps_them() {
     let (world, run) = world(Faults::none(), "long line\nok\nlonger line\n", &[25]).await;
-    worker(world.calm_ports()).handle(&message(&run, 0, 0), None).await.unwrap();
+    worker(world.calm_ports()).handle(Delivered::first(&message(&run, 0, 0)), None).await.unwrap();
     let ended = ends(&world);
     let [ChunkEnd::Failed(failure)] = &ended[..] else { panic!("{ended:?}") };
     assert_eq!((failure.record, failure.offset), (Some(3), Some(13)));
@@ -141,7 +141,7 @@ async fn a_chunk_with_one_bad_record_too_many_fails_at_once_and_keeps_them() {
 async fn a_replaced_source_is_told_of_and_not_tried_again() {
     let (world, run) = world(Faults::none(), "a\n", &[2]).await;
     world.objects.insert("input", "in/a", "b\n");
-    worker(world.calm_ports()).handle(&message(&run, 0, 0), None).await.unwrap();
+    worker(world.calm_ports()).handle(Delivered::first(&message(&run, 0, 0)), None).await.unwrap();
     assert!(matches!(ends(&world)[..], [ChunkEnd::SourceChanged { .. }]));
 }
 
@@ -157,12 +157,12 @@ async fn a_try_that_failed_is_sent_again_with_a_delay_until_the_last() {
         Pipeline::parse(&PIPELINE.replace("process: copy", "command: [/bin/sh, -c, 'exit 3']")).unwrap();
     world.ledger.save_run(&run).await.unwrap();
     let worker = worker(world.calm_ports());
-    worker.handle(&message(&run, 0, 0), None).await.unwrap();
+    worker.handle(Delivered::first(&message(&run, 0, 0)), None).await.unwrap();
     let again = world.queues.drain(Queue::Chunks);
     let [QueuedMessage { body, delay_s, .. }] = &again[..] else { panic!("{again:?}") };
     assert_eq!(decode::<ChunkMessage>(body).unwrap().failed_tries, 1);
     assert!((4..=8).contains(delay_s), "{delay_s}");
-    worker.handle(body, None).await.unwrap();
+    worker.handle(Delivered::first(body), None).await.unwrap();
     let ended = ends(&world);
     let [ChunkEnd::Failed(failure)] = &ended[..] else { panic!("{ended:?}") };
     assert!(failure.reason.ends_with("exited with 3 (after 2 tries)"), "{}", failure.reason);
@@ -177,7 +177,7 @@ async fn a_chunk_whose_part_exists_is_never_called_failed() {
         let (world, mut run) = world(faults, "a\n", &[2]).await;
         run.pipeline.stages[0].retry = Retry { attempts: 1, backoff_ms: 0 };
         world.ledger.save_run(&run).await.unwrap();
-        let fared = worker(broken(&world)).handle(&message(&run, 0, 0), None).await;
+        let fared = worker(broken(&world)).handle(Delivered::first(&message(&run, 0, 0)), None).await;
         let found = world.objects.head(&part(&run, 0), None).await.unwrap();
         let is_there = found.is_some_and(|head| !is_tombstone(&head));
         let ended = ends(&world);
@@ -191,7 +191,7 @@ async fn a_chunk_whose_part_exists_is_never_called_failed() {
 async fn a_part_without_its_statistics_fails_the_chunk_in_the_end() {
     let (world, run) = world(Faults::none(), "a\n", &[2]).await;
     world.objects.insert("work", part(&run, 0).key, "a\n");
-    worker(world.calm_ports()).handle(&message(&run, 0, 1), None).await.unwrap();
+    worker(world.calm_ports()).handle(Delivered::first(&message(&run, 0, 1)), None).await.unwrap();
     let ended = ends(&world);
     assert!(matches!(&ended[..], [ChunkEnd::Failed(failure)] if failure.reason.contains("must keep both")));
 }
@@ -200,7 +200,7 @@ async fn a_part_without_its_statistics_fails_the_chunk_in_the_end() {
 async fn a_manifest_that_expired_fails_the_chunk_and_says_so() {
     let (world, run) = world(Faults::none(), "a\n", &[2]).await;
     world.objects.remove(&ObjectName::new("work", key::manifest(&run.id)));
-    worker(world.calm_ports()).handle(&message(&run, 0, 0), None).await.unwrap();
+    worker(world.calm_ports()).handle(Delivered::first(&message(&run, 0, 0)), None).await.unwrap();
     let ended = ends(&world);
     assert!(matches!(&ended[..], [ChunkEnd::Failed(failure)] if failure.reason.contains("manifest.jsonl")));
 }
@@ -214,7 +214,7 @@ async fn an_attempt_that_outlasts_its_function_is_a_failed_try_that_names_both_t
     let worker = worker(world.calm_ports());
     for failed_tries in [0, 1] {
         let ends_at = worker.ports.clock.now().plus_ms(15_050);
-        worker.handle(&message(&run, 0, failed_tries), Some(ends_at)).await.unwrap();
+        worker.handle(Delivered::first(&message(&run, 0, failed_tries)), Some(ends_at)).await.unwrap();
     }
     let again = world.queues.drain(Queue::Chunks);
     assert_eq!(decode::<ChunkMessage>(&again[0].body).unwrap().failed_tries, 1);
@@ -250,7 +250,7 @@ async fn a_sequential_stage_goes_on_where_the_chunk_before_ended() {
     let (worker, web) = asking(&world, &mut run, "rate: 1/s,", echo).await;
     // The second is told of twice, and asks once.
     for chunk in [0, 1, 1, 2] {
-        worker.handle(&message(&run, chunk, 0), None).await.unwrap();
+        worker.handle(Delivered::first(&message(&run, chunk, 0)), None).await.unwrap();
     }
     for (chunk, line) in [(0, "a\n"), (1, "ab\n"), (2, "abc\n")] {
         assert_eq!(world.objects.contents(&part(&run, chunk)).unwrap(), line);
@@ -264,11 +264,11 @@ async fn a_sequential_stage_goes_on_where_the_chunk_before_ended() {
 async fn a_third_party_that_is_away_is_asked_again_later_and_fails_what_follows_in_the_end() {
     let (world, mut run) = world(Faults::none(), "a\nb\n", &[2, 4]).await;
     let (worker, web) = asking(&world, &mut run, "", |_, _| Reply::status(503)).await;
-    worker.handle(&message(&run, 0, 0), None).await.unwrap();
+    worker.handle(Delivered::first(&message(&run, 0, 0)), None).await.unwrap();
     let again = world.queues.drain(Queue::Chunks);
     assert!((4..=8).contains(&again[0].delay_s), "{again:?}");
-    worker.handle(&again[0].body, None).await.unwrap();
-    worker.handle(&message(&run, 1, 0), None).await.unwrap();
+    worker.handle(Delivered::first(&again[0].body), None).await.unwrap();
+    worker.handle(Delivered::first(&message(&run, 1, 0)), None).await.unwrap();
     let ended = ends(&world);
     let [ChunkEnd::Failed(first), ChunkEnd::Failed(second)] = &ended[..] else { panic!("{ended:?}") };
     assert!(
@@ -292,12 +292,12 @@ async fn a_third_party_that_wants_to_be_left_alone_is_for_as_long_as_it_says() {
             Reply::Answer { status, body: request.body.clone(), retry_after, after_ms: 0 }
         };
         let (worker, web) = asking(&world, &mut run, "", busy).await;
-        worker.handle(&message(&run, 0, 0), None).await.unwrap();
+        worker.handle(Delivered::first(&message(&run, 0, 0)), None).await.unwrap();
         let (asked_at, mut times) = (world.clock.now(), 0);
         while let Some(again) = world.queues.drain(Queue::Chunks).pop() {
             assert_eq!(web.requests().len(), 1, "it is left alone");
             world.clock.sleep_ms(u64::from(again.delay_s) * 1_000).await;
-            worker.handle(&again.body, None).await.unwrap();
+            worker.handle(Delivered::first(&again.body), None).await.unwrap();
             times += 1;
         }
         // With the backoff of eight seconds, spread over its upper half.
@@ -318,13 +318,13 @@ async fn a_wait_ends_the_attempt_before_its_function_ends_and_the_chunk_before_i
     let (world_of_one, mut run) = world(Faults::none(), "a\n", &[2]).await;
     let (worker, _) = asking(&world_of_one, &mut run, "", busy(120)).await;
     let ends_at = world_of_one.clock.now().plus_ms(100_000);
-    worker.handle(&message(&run, 0, 0), Some(ends_at)).await.unwrap();
+    worker.handle(Delivered::first(&message(&run, 0, 0)), Some(ends_at)).await.unwrap();
     let again = world_of_one.queues.drain(Queue::Chunks);
     assert!((124..=128).contains(&again[0].delay_s), "{again:?}");
 
     let (world_of_one, mut run) = world(Faults::none(), "a\n", &[2]).await;
     let (worker, _) = asking(&world_of_one, &mut run, "", busy(100_000)).await;
-    worker.handle(&message(&run, 0, 0), None).await.unwrap();
+    worker.handle(Delivered::first(&message(&run, 0, 0)), None).await.unwrap();
     let ended = ends(&world_of_one);
     let [ChunkEnd::Failed(failure)] = &ended[..] else { panic!("{ended:?}") };
     assert!(failure.reason.contains("503: \"busy\""), "{}", failure.reason);
@@ -360,7 +360,7 @@ async fn a_function_as_the_plan_step_gives_the_list_once() {
     let (worker, functions) =
         planning(&world, &mut run, 0, |_| Returned::Answer("[{\"a\": 1}, 2]".into())).await;
     for _ in 0..2 {
-        worker.handle(&message_of(&run, PLAN, 0, 0), None).await.unwrap();
+        worker.handle(Delivered::first(&message_of(&run, PLAN, 0, 0)), None).await.unwrap();
     }
     assert_eq!(list(&world, &run).unwrap(), "{\"a\":1}\n2\n");
     let ended = ends(&world);
@@ -375,7 +375,7 @@ async fn a_function_that_fails_is_invoked_again_later_and_its_message_is_the_rea
         planning(&world, &mut run, 0, |number| Returned::Failure(format!("ValueError: {number}"))).await;
     let mut waiting = vec![message_of(&run, PLAN, 0, 0)];
     while let Some(body) = waiting.pop() {
-        worker.handle(&body, None).await.unwrap();
+        worker.handle(Delivered::first(&body), None).await.unwrap();
         waiting.extend(world.queues.drain(Queue::Chunks).into_iter().map(|again| again.body));
     }
     let ended = ends(&world);
@@ -395,7 +395,7 @@ async fn a_function_that_outlasts_the_worker_counts_as_a_failed_try() {
     let (world, mut run) = world(Faults::none(), "", &[]).await;
     let (worker, _) = planning(&world, &mut run, 100_000, |_| Returned::Answer("[1]".into())).await;
     let ends_at = Some(world.clock.now().plus_ms(60_000));
-    worker.handle(&message_of(&run, PLAN, 0, 0), ends_at).await.unwrap();
+    worker.handle(Delivered::first(&message_of(&run, PLAN, 0, 0)), ends_at).await.unwrap();
     assert_eq!(world.queues.drain(Queue::Chunks).len(), 1);
     assert_eq!((ends(&world).len(), list(&world, &run)), (0, None));
 }

@@ -53,6 +53,17 @@ impl StageKeys {
         format!("{}/{:07}-{attempt}.errors", self.prefix, chunk.0)
     }
 
+    /// The marker of a worker that began with a chunk whose message was delivered before: the `number`-th of this
+    /// message, from 1. A chunk that is sent again is another message, and begins anew.
+    pub fn begun(&self, chunk: ChunkIndex, message: &str, number: u32) -> String {
+        format!("{}/{:07}-{message}.begun.{number}", self.prefix, chunk.0)
+    }
+
+    /// The note that this worker lived on, and left the message to be delivered once more.
+    pub fn survived(&self, chunk: ChunkIndex, message: &str, number: u32) -> String {
+        format!("{}/{:07}-{message}.survived.{number}", self.prefix, chunk.0)
+    }
+
     /// The list of its batches or launches, of which a Distributed Map makes its items.
     pub fn batches(&self) -> String {
         format!("{}/batches.jsonl", self.prefix)
@@ -66,5 +77,20 @@ impl StageKeys {
     /// A folded group's bad records, in order, numbered from the group's first record.
     pub fn group_bad_records(&self, group: GroupIndex) -> String {
         format!("{}/group-{:04}.errors", self.prefix, group.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Origin;
+
+    #[test]
+    fn what_is_left_of_a_message_goes_with_its_run_and_is_no_part() {
+        let run = RunId::derive("p", &Origin::Submission { idempotency_key: "k" });
+        let (keys, chunk) = (StageKeys::new(&run, "s", Generation(0)), ChunkIndex(7));
+        let left = [keys.begun(chunk, "m", 1), keys.begun(chunk, "m", 2), keys.survived(chunk, "m", 1)];
+        assert!(left.iter().all(|key| key.starts_with(&prefix(&run)) && *key != keys.part(chunk)));
+        assert!(left[0].ends_with("/s/0/0000007-m.begun.1") && left[0] != left[1], "{left:?}");
     }
 }

@@ -120,6 +120,22 @@ pub struct Completion {
     pub sent: Vec<Released>,
 }
 
+/// A chunk of which its worker can say nothing but why: it may not read the run, or may not leave a tombstone. The tracker
+/// looks for the part, and fails the chunk if there is none. In the queue `completions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// Whose chunk.
+    pub run: RunId,
+    /// Of which stage.
+    pub stage: String,
+    /// Of which generation.
+    pub generation: Generation,
+    /// Which chunk.
+    pub chunk: ChunkIndex,
+    /// What the worker met with.
+    pub reason: String,
+}
+
 /// A chunk that the end of another released, in the same run and generation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Released {

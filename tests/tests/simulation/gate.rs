@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -45,7 +45,9 @@ pub(crate) struct Gate {
     pub(crate) errand: Option<Errand>,
     pub(crate) latency: Latency,
     pub(crate) pause: Option<Pause>,
+    /// Dies of the chunk at this call, counted from the first one that reads what the chunk is made of.
     pub(crate) dies_at_call: Option<u32>,
+    pub(crate) first_read: OnceLock<u32>,
     pub(crate) source_is_unreadable: bool,
     /// Sees other bytes than the others do, by this key.
     pub(crate) oddity: Option<u64>,
@@ -63,10 +65,7 @@ impl Gate {
     /// still to be sent, no rate would know.
     pub(crate) async fn depart(&self) -> u32 {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        if self.dies_at_call.is_some_and(|at| call >= at) {
-            self.invocation.crash();
-            std::future::pending::<()>().await;
-        }
+        self.die_if_due(call).await;
         let ms = match self.latency {
             Latency::Some if self.chance.percent(25) => self.chance.within(1..40),
             Latency::None | Latency::Some => 0,
@@ -76,6 +75,21 @@ impl Gate {
             tokio::time::sleep(Duration::from_millis(ms)).await;
         }
         call
+    }
+
+    /// The call reads what a chunk is made of, which is what its worker may die of: not of the chunk's name.
+    pub(crate) async fn reads_chunk(&self, call: u32) {
+        self.first_read.get_or_init(|| call);
+        self.die_if_due(call).await;
+    }
+
+    async fn die_if_due(&self, call: u32) {
+        if let (Some(at), Some(first)) = (self.dies_at_call, self.first_read.get())
+            && call >= first + at
+        {
+            self.invocation.crash();
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits after a request's effect, for what it did not wait for before it too.

@@ -188,6 +188,9 @@ impl Objects for Watched {
 
     async fn read(&self, object: &ObjectName, pin: &Pin, range: ByteRange) -> Result<ByteStream, ReadError> {
         let call = self.gate.enter().await;
+        if !object.key.ends_with(".statistics") {
+            self.gate.reads_chunk(call).await;
+        }
         if object.bucket == INPUT && self.gate.source_is_unreadable {
             return Err(
                 PortError::new(Fault::Transient, "read", object, "a chunk that nobody can read").into()

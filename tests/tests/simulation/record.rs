@@ -72,6 +72,8 @@ pub(crate) struct Record {
     pub(crate) ended_at_ms: BTreeMap<RunId, u64>,
     /// Chunks whose index or whole Job Kubernetes gave up, or whose pod could not read the source.
     pub(crate) of_failed_jobs: BTreeSet<(RunId, ChunkIndex)>,
+    /// How many workers were given a message of each chunk, and how many of those died.
+    pub(crate) workers: BTreeMap<(StageId, ChunkIndex), (u32, u32)>,
     /// Requests that arrived at the third party, in order.
     pub(crate) asked: Vec<Asked>,
     /// From when on, in milliseconds from the start, a person has had a destination asked at which rate.
@@ -318,6 +320,19 @@ impl Record {
         self.tell(format!("run {} asks, of {stage}, as {key}: {body:?}", short(run)));
         self.count("requests");
         self.asked.push(asked);
+    }
+
+    pub(crate) fn work_begun(&mut self, body: &str) {
+        self.workers_of(body).0 += 1;
+    }
+
+    pub(crate) fn worker_died(&mut self, body: &str) {
+        self.workers_of(body).1 += 1;
+    }
+
+    fn workers_of(&mut self, body: &str) -> &mut (u32, u32) {
+        let ChunkMessage { run, stage, generation, chunk, .. } = decode(body).expect("a message of ours");
+        self.workers.entry((StageId { run, stage, generation }, chunk)).or_default()
     }
 
     pub(crate) fn rate_set(&mut self, destination: Destination, at_ms: u64, rate: Rate) {

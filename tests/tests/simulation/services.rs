@@ -14,7 +14,7 @@ use fanfold_ports::{Ports, Web, memory::Invocation};
 use fanfold_splitter::{Share, Splitter};
 use fanfold_sweeper::{DeadQueue, LeftOff, Sweeper, WatchLeftOff, Watcher};
 use fanfold_tracker::{Notes, Tracker};
-use fanfold_worker::{Worker, WorkerError, pod::Assignment};
+use fanfold_worker::{Delivered, Worker, WorkerError, pod::Assignment};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -29,7 +29,11 @@ const SWEEP_MS: u64 = 40_000;
 #[derive(Debug, Clone)]
 pub(crate) enum Job {
     Split(String),
-    Work(String),
+    Work {
+        body: String,
+        id: u64,
+        receive_count: u32,
+    },
     Launch(String),
     /// A batch of a Map.
     Batch(String),
@@ -114,7 +118,7 @@ impl Fleet {
                 let share = Share { until, strides: legs.strides };
                 or_crash(&invocation, async { one(splitter.handle_until(&body, share).await) }).await
             }
-            job @ (Job::Work(_) | Job::Batch(_)) => {
+            job @ (Job::Work { .. } | Job::Batch(_)) => {
                 let ends_at = function_ms.map(|ms| ports.clock.now().plus_ms(ms));
                 let runs = self.workers.take();
                 let worker = Worker {
@@ -128,7 +132,11 @@ impl Fleet {
                 let work = async {
                     match &job {
                         Job::Batch(body) => vec![named(worker.handle_batch(body, ends_at).await)],
-                        Job::Work(body) => one(worker.handle(body, ends_at).await),
+                        Job::Work { body, id, receive_count } => {
+                            let id = &id.to_string();
+                            let delivered = Delivered { id, body, receive_count: *receive_count };
+                            one(worker.handle(delivered, ends_at).await)
+                        }
                         _ => unreachable!("it is a worker's"),
                     }
                 };

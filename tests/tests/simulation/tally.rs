@@ -173,6 +173,7 @@ fn kind(reason: &str) -> &'static str {
         "bad records of",
         "worker died",
         "could not be planned in",
+        "fault of AWS",
         "tries",
         "chunks failed",
         "source was replaced",

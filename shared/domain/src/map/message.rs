@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Batch, Children, TRANSIENT};
 use crate::{
     ChunkIndex, ChunkSet, Generation, Run, RunId,
-    message::{ChunkMessage, Completion, InvalidMessage, LaunchMessage, decode, truncate},
+    message::{ChunkMessage, Completion, GivenUp, InvalidMessage, LaunchMessage, decode, encode, truncate},
     pipeline::Stage,
 };
 
@@ -143,6 +143,18 @@ pub enum Told {
     Completion(Completion),
     /// What a Map tells.
     Map(MapMessage),
+    /// A chunk that its worker gave up.
+    GivenUp(GivenUp),
+}
+
+/// The kind of the message that tells of a chunk which its worker gave up.
+const GIVEN_UP: &str = "given_up";
+
+#[derive(Serialize, Deserialize)]
+struct Kinded {
+    kind: String,
+    #[serde(flatten)]
+    given_up: GivenUp,
 }
 
 #[derive(Deserialize)]
@@ -158,14 +170,21 @@ impl Told {
     pub fn read(text: &str) -> Result<Self, InvalidMessage> {
         // What a Map tells has a kind, and a completion has none.
         match serde_json::from_str::<JustKind>(text)?.kind {
+            Some(kind) if kind == GIVEN_UP => Ok(Self::GivenUp(decode::<Kinded>(text)?.given_up)),
             Some(_) => Ok(Self::Map(decode(text)?)),
             None => Ok(Self::Completion(decode(text)?)),
         }
     }
 
+    /// The message that tells of a chunk which its worker gave up.
+    pub fn given_up(given_up: GivenUp) -> String {
+        encode(&Kinded { kind: GIVEN_UP.to_owned(), given_up })
+    }
+
     /// Whose.
     pub fn run(&self) -> &RunId {
         match self {
+            Self::GivenUp(given_up) => &given_up.run,
             Self::Completion(completion) => &completion.run,
             Self::Map(MapMessage::ChildFailed(failed)) => failed.item.run(),
             Self::Map(MapMessage::MapEnded(end)) => &end.run,
@@ -176,10 +195,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        LaunchIndex, Origin, Sums,
-        message::{ChunkEnd, encode},
-    };
+    use crate::{LaunchIndex, Origin, Sums, message::ChunkEnd};
 
     fn run() -> RunId {
         RunId::derive("p", &Origin::Submission { idempotency_key: "k" })
@@ -195,6 +211,9 @@ mod tests {
         let end = MapEnd { run: run(), stage: "s".into(), generation: Generation(0) };
         let ended = MapMessage::MapEnded(end.clone());
         assert_eq!(Told::read(&encode(&ended)).unwrap(), Told::Map(ended));
+        let (stage, generation, chunk) = ("s".to_owned(), Generation(0), ChunkIndex(7));
+        let given_up = GivenUp { run: run(), stage, generation, chunk, reason: "AccessDenied".to_owned() };
+        assert_eq!(Told::read(&Told::given_up(given_up.clone())).unwrap(), Told::GivenUp(given_up));
         let done = Completion {
             run: run(),
             stage: "s".into(),

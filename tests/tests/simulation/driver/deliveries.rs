@@ -7,10 +7,20 @@ use fanfold_ports::{
 use fanfold_sweeper::DeadQueue;
 
 use super::{Dead, Driver, Origin, invocations::Doing};
-use crate::services::{Fared, Job};
+use crate::{
+    ports::lock,
+    services::{Fared, Job},
+};
 
-/// A message is delivered this often before it goes to the dead-letter queue.
-const MAX_RECEIVE_COUNT: u32 = 5;
+/// A message is received this often before it goes to the dead-letter queue, as template.yaml has it.
+fn max_receive_count(queue: Queue) -> u32 {
+    match queue {
+        Queue::Intake => 100,
+        Queue::Chunks => 1_000,
+        Queue::Launches | Queue::Completions => 30,
+        Queue::Folds => 20,
+    }
+}
 /// How long a dead message is hidden while it is dealt with.
 const DEAD_VISIBILITY_MS: u64 = 120_000;
 
@@ -62,7 +72,11 @@ impl Driver {
             let bodies: Vec<String> = received.iter().map(|message| message.body.clone()).collect();
             let job = match queue {
                 Queue::Intake => Job::Split(bodies[0].clone()),
-                Queue::Chunks => Job::Work(bodies[0].clone()),
+                Queue::Chunks => {
+                    let (body, id) = (bodies[0].clone(), received[0].id);
+                    lock(&self.record).work_begun(&body);
+                    Job::Work { body, id, receive_count: self.received[&id] }
+                }
                 Queue::Launches => Job::Launch(bodies[0].clone()),
                 Queue::Completions => Job::Track(bodies),
                 Queue::Folds => Job::Merge(bodies[0].clone()),
@@ -99,7 +113,7 @@ impl Driver {
         }
         let received = self.received.entry(message.id).or_default();
         *received += 1;
-        if *received > MAX_RECEIVE_COUNT {
+        if *received > max_receive_count(message.queue) {
             let QueuedMessage { id, queue, body, .. } = message;
             if queue == Queue::Intake {
                 self.tell(format!("message {id} died in intake, where it stays for a person to see: {body}"));
@@ -107,6 +121,16 @@ impl Driver {
                 return None;
             }
             self.dead.insert(id, Dead { queue, body, visible_at_ms: self.now_ms() });
+            return None;
+        }
+        // The function is throttled: nothing of it reaches a worker, and it comes back like what a worker left.
+        let is_throttled = message.queue == Queue::Chunks
+            && !self.is_calm
+            && self.chance.percent(self.scenario.throttled_percent);
+        if is_throttled {
+            let visible_at = now.plus_ms(self.scenario.visibility_ms);
+            self.world.queues.restore(QueuedMessage { visible_at, ..message });
+            lock(&self.record).count("receives throttled");
             return None;
         }
         let is_doubled =
@@ -133,6 +157,11 @@ impl Driver {
             }
             Origin::Messages { queue, ids, takes_place } => {
                 *self.active.get_mut(&queue).expect("it was counted") -= usize::from(takes_place);
+                if queue == Queue::Chunks && fared.is_none() {
+                    let pending =
+                        self.world.queues.pending().into_iter().find(|message| message.id == ids[0]);
+                    pending.inspect(|message| lock(&self.record).worker_died(&message.body));
+                }
                 for (id, fared) in ids.iter().zip(fared.iter().flatten()) {
                     match fared {
                         Ok(()) => self.delete(*id),

@@ -1,5 +1,7 @@
 //! Invocations: of functions, of pods, of children of a Map, and what each has to bear.
 
+use std::sync::OnceLock;
+
 use fanfold_domain::{
     PLAN, SCAN,
     map::{BatchMessage, Children},
@@ -101,6 +103,7 @@ impl Driver {
             begun_ms: self.now_ms(),
             chance: self.chance.clone(),
             calls: 0.into(),
+            first_read: OnceLock::new(),
             errand: doing.errand(),
             latency: match scenario.call_ms {
                 Some(ms) => Latency::Each(ms),
@@ -132,7 +135,7 @@ impl Doing<'_> {
     /// Whether it is about this chunk, of whichever run.
     fn does(&self, chunk: u32) -> bool {
         match self {
-            Self::Job(Job::Work(body)) => {
+            Self::Job(Job::Work { body, .. }) => {
                 decode::<ChunkMessage>(body).is_ok_and(|message| message.chunk.0 == chunk)
             }
             Self::Job(Job::Batch(body)) => {
@@ -146,7 +149,7 @@ impl Doing<'_> {
     /// Whose chunks it does.
     fn errand(&self) -> Option<Errand> {
         Some(match self {
-            Self::Job(Job::Work(body)) => {
+            Self::Job(Job::Work { body, .. }) => {
                 let ChunkMessage { run, stage, chunk, .. } = decode(body).ok()?;
                 Errand { run, stage, chunks: vec![chunk] }
             }
@@ -165,7 +168,7 @@ impl Doing<'_> {
     /// Whether it attempts chunks, whose program may be odd; a scan is no program.
     fn is_work_on_records(&self) -> bool {
         match self {
-            Self::Job(Job::Work(body)) => decode::<ChunkMessage>(body)
+            Self::Job(Job::Work { body, .. }) => decode::<ChunkMessage>(body)
                 .is_ok_and(|message| !matches!(message.stage.as_str(), SCAN | PLAN)),
             Self::Job(Job::Batch(_)) | Self::Pod(_) => true,
             Self::Job(_) => false,
@@ -176,7 +179,7 @@ impl Doing<'_> {
 fn name(job: &Job) -> &'static str {
     match job {
         Job::Split(_) => "splitter",
-        Job::Work(_) | Job::Batch(_) => "worker",
+        Job::Work { .. } | Job::Batch(_) => "worker",
         Job::Launch(_) => "launcher",
         Job::Track(_) | Job::DeadChunk(_) | Job::DeadLaunch(_) => "tracker",
         Job::Merge(_) => "merger",

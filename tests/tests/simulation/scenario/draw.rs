@@ -96,6 +96,7 @@ impl Scenario {
             calm_at_ms: chance.within(if fails_alone { 20 } else { 1 } * MINUTE..40 * MINUTE),
             doubles_percent: often(50, &[5, 20, 60]),
             delays_percent: often(50, &[10, 40]),
+            throttled_percent: throttled(&Chance::of(seed, "throttles"), is_rough && !fails_alone),
             zombies_permille: often(50, &[10, 50, 300]),
             zombie_mergers_permille: if is_duel && !fails_alone { chance.one_of(&[200, 500]) } else { 0 },
             odd_attempts_percent: often(20, &[10, 50]),
@@ -145,6 +146,11 @@ impl Scenario {
             map,
         }
     }
+}
+
+/// An account that may run as many functions as are wanted, or fewer, or far fewer.
+fn throttled(chance: &Chance, is_rough: bool) -> u64 {
+    if is_rough && chance.percent(40) { chance.one_of(&[20, 60, 90]) } else { 0 }
 }
 
 /// More goes wrong than any service would do.

@@ -99,7 +99,7 @@ impl MapScenario {
 /// What is wrong with one chunk, whichever run it is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sickness {
-    /// Its worker dies at this call of each invocation.
+    /// Each worker dies of it, at this call from the first on that reads what the chunk is made of.
     Dies { at_call: u32 },
     /// The source cannot be read.
     Unreadable,
@@ -150,6 +150,8 @@ pub(crate) struct Scenario {
     pub(crate) doubles_percent: u64,
     /// Of a hundred messages, how many wait longer than they should.
     pub(crate) delays_percent: u64,
+    /// Of a hundred receives of a chunk's message, how many reach no worker, since Lambda throttles it.
+    pub(crate) throttled_percent: u64,
     /// Of a thousand invocations, how many hang for long in the middle of a call, and go on.
     pub(crate) zombies_permille: u64,
     /// Of a thousand invocations of the merger.
@@ -181,6 +183,7 @@ impl Scenario {
         self.rates == Rates::NONE
             && self.doubles_percent
                 + self.delays_percent
+                + self.throttled_percent
                 + self.zombies_permille
                 + self.zombie_mergers_permille
                 + self.odd_attempts_percent

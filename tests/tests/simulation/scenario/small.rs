@@ -111,6 +111,7 @@ impl Scenario {
             calm_at_ms: u64::MAX,
             doubles_percent: 0,
             delays_percent: 0,
+            throttled_percent: 0,
             zombies_permille: 0,
             zombie_mergers_permille: 0,
             odd_attempts_percent: 0,

@@ -87,7 +87,7 @@ impl Stack {
     pub(crate) async fn pipelines(&self) -> Result<Vec<KeptPipeline>, Failed> {
         let mut kept = self.ports.ledger.pipelines().await?;
         if let Some(document) = &self.default_pipeline {
-            let own = Pipeline::parse(document).context(DEFAULT_PIPELINE).map_err(Failed::Usage)?;
+            let own = Pipeline::parse_stored(document).context(DEFAULT_PIPELINE).map_err(Failed::Usage)?;
             if kept.iter().all(|kept| kept.pipeline.name != own.name) {
                 kept.push(KeptPipeline { version: 0, pipeline: own });
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fanfold_domain::{
-    Generation, Run, RunId, RunState, Scan,
+    Generation, Reach, Run, RunId, RunState, Scan,
     message::Intake,
     pipeline::{Format, Pipeline},
 };
@@ -30,6 +30,8 @@ pub struct Splitter {
     pub default_pipeline: Option<Pipeline>,
     /// Which sources it scans itself.
     pub scan_limits: ScanLimits,
+    /// What the stack's roles may reach.
+    pub reach: Reach,
 }
 
 /// Why a message is to be delivered again.

@@ -44,6 +44,7 @@ async fn split(world: &MemoryWorld, pipeline: &Pipeline, records: usize) -> Resu
         output_bucket: "output".into(),
         default_pipeline: Some(pipeline.clone()),
         scan_limits: ScanLimits::DEFAULT,
+        reach: fanfold_domain::Reach::default(),
     };
     let object = json!({"key": KEY, "size": head.size_bytes, "etag": head.etag.as_str(), "sequencer": "01"});
     let detail = json!({"bucket": {"name": "input"}, "object": object});

@@ -102,6 +102,7 @@ impl Fleet {
                     output_bucket: OUTPUT.to_owned(),
                     default_pipeline: Some(stack),
                     scan_limits,
+                    reach: fanfold_domain::Reach::default(),
                 };
                 or_crash(&invocation, async { one(splitter.handle(&body).await) }).await
             }

@@ -98,6 +98,7 @@ impl Stack {
             output_bucket: "output".into(),
             default_pipeline: Some(Pipeline::parse(&document).expect("events/orders.yaml is a pipeline")),
             scan_limits: ScanLimits::DEFAULT,
+            reach: fanfold_domain::Reach::default(),
         };
         respond(run_batch(event, 1, async |message: Delivery| splitter.handle(&message.body).await).await)
     }

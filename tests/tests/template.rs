@@ -39,6 +39,34 @@ fn the_stacks_own_pipeline_is_told_as_the_splitter_has_it() {
     assert_eq!(shifted, has);
 }
 
+/// Else a pipeline would be applied whose runs fail, or the other way round.
+#[test]
+fn the_command_line_is_told_what_the_splitter_lets_pipelines_reach() {
+    let text = template();
+    let lines: Vec<&str> = text.lines().collect();
+    let outputs = block(&lines, "Outputs:", 0);
+    let splitter = block(&block(&lines, "Resources:", 0), "Splitter:", 2);
+    let after = |lines: &[&str], head: &str| {
+        let found = lines.iter().find_map(|line| line.trim().strip_prefix(head));
+        found
+            .unwrap_or_else(|| panic!("no {head:?}"))
+            .trim_end_matches(" }")
+            .trim_start_matches(' ')
+            .to_owned()
+    };
+    for (output, variable) in [
+        ("AllowedSourceBuckets", "FANFOLD_ALLOWED_SOURCE_BUCKETS"),
+        ("AllowedOutputBuckets", "FANFOLD_ALLOWED_OUTPUT_BUCKETS"),
+        ("AllowedResultBuckets", "FANFOLD_ALLOWED_RESULT_BUCKETS"),
+        ("ResultPrefix", "FANFOLD_RESULT_PREFIX"),
+        ("AllowedTables", "FANFOLD_ALLOWED_TABLES"),
+        ("AllowedPlanFunctions", "FANFOLD_ALLOWED_PLAN_FUNCTIONS"),
+    ] {
+        let told = after(&outputs, &format!("{output}: {{ Value:"));
+        assert_eq!(told, after(&splitter, &format!("{variable}:")), "{output}");
+    }
+}
+
 #[test]
 fn every_function_is_given_what_it_reads_and_nothing_else() {
     let text = template();

@@ -115,7 +115,10 @@ impl Splitter {
         version: Option<String>,
         begun: Begun,
     ) -> Result<Run, SplitterError> {
+        let refused = object.as_ref().and_then(|object| self.reach.refuses_source(object));
         let (source, wrong) = match object {
+            // S3 would answer AccessDenied.
+            Some(object) if refused.is_some() => (unpinned(object), refused),
             _ if !chosen.pipeline.source.is_object() => self.without_object(&chosen.pipeline, object),
             Some(object) => self.pin(object, version).await?,
             None => {
@@ -200,7 +203,8 @@ impl Splitter {
         source: SourcePin,
         begun: Begun,
     ) -> Result<Run, SplitterError> {
-        let run = self.new_run(id, chosen, source, begun)?;
+        let wrong = begun.wrong.or_else(|| self.out_of_reach(&chosen.pipeline));
+        let run = self.new_run(id, chosen, source, Begun { wrong, ..begun })?;
         if run.state.has_ended() {
             return self.create_ended(run).await;
         }
@@ -236,6 +240,17 @@ impl Splitter {
             try_to_announce(&self.ports, &run).await;
         }
         Ok(run)
+    }
+
+    /// What the pipeline names that no role of the stack may reach: the run fails for it before any work is done.
+    fn out_of_reach(&self, pipeline: &Pipeline) -> Option<String> {
+        let refused = self.reach.check(pipeline).err()?;
+        let all: Vec<String> = refused.mistakes.iter().map(ToString::to_string).collect();
+        Some(format!(
+            "pipeline {} names what no role of the stack may reach: {}",
+            pipeline.name,
+            all.join("; ")
+        ))
     }
 
     /// The run as it is created: in `planning`, or failed for what is wrong from the first.

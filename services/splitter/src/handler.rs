@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fanfold_domain::{
-    Generation, Run, RunId, RunState, Scan, Timestamp, key,
+    Generation, Reach, Run, RunId, RunState, Scan, Timestamp, key,
     message::Intake,
     pipeline::{Format, Pipeline},
 };
@@ -32,6 +32,8 @@ pub struct Splitter {
     pub default_pipeline: Option<Pipeline>,
     /// Which sources it scans itself.
     pub scan_limits: ScanLimits,
+    /// What the stack's roles may reach.
+    pub reach: Reach,
 }
 
 /// Why a message is to be delivered again.

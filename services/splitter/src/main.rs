@@ -3,16 +3,22 @@
 use std::{process::ExitCode, sync::Arc};
 
 use fanfold_aws::{Aws, QueueUrls, Settings};
-use fanfold_domain::{Timestamp, pipeline::Pipeline};
+use fanfold_domain::{
+    Reach, Timestamp,
+    pipeline::Pipeline,
+    reach::{arns, names},
+};
 use fanfold_engine::plan::{ScanLimits, Strides};
 use fanfold_ports::Ports;
 use fanfold_runtime::{
     Invocation, Variables, boot,
     config::{
-        FANFOLD_CHUNKS_QUEUE_URL, FANFOLD_DEFAULT_PIPELINE, FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL,
-        FANFOLD_INPUT_BUCKET, FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
-        FANFOLD_MAP_STATE_MACHINE_ARN, FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM,
-        FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
+        FANFOLD_ALLOWED_OUTPUT_BUCKETS, FANFOLD_ALLOWED_PLAN_FUNCTIONS, FANFOLD_ALLOWED_RESULT_BUCKETS,
+        FANFOLD_ALLOWED_SOURCE_BUCKETS, FANFOLD_ALLOWED_TABLES, FANFOLD_CHUNKS_QUEUE_URL,
+        FANFOLD_DEFAULT_PIPELINE, FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INPUT_BUCKET,
+        FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
+        FANFOLD_MAP_STATE_MACHINE_ARN, FANFOLD_OUTPUT_BUCKET, FANFOLD_RESULT_PREFIX,
+        FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
     },
     sqs::{Delivery, Receipts, SqsEvent, run_batch},
 };
@@ -29,6 +35,19 @@ struct Config {
     default_pipeline: Option<Pipeline>,
     scan_limits: ScanLimits,
     state_machine: String,
+    reach: Reach,
+}
+
+fn reach(variables: &mut Variables<'_>) -> Reach {
+    Reach {
+        input_bucket: variables.optional(FANFOLD_INPUT_BUCKET),
+        source_buckets: variables.optional(FANFOLD_ALLOWED_SOURCE_BUCKETS).as_deref().map(names),
+        output_buckets: variables.optional(FANFOLD_ALLOWED_OUTPUT_BUCKETS).as_deref().map(names),
+        result_buckets: variables.optional(FANFOLD_ALLOWED_RESULT_BUCKETS).as_deref().map(names),
+        result_prefix: variables.optional(FANFOLD_RESULT_PREFIX),
+        tables: variables.optional(FANFOLD_ALLOWED_TABLES).as_deref().map(names),
+        plan_functions: variables.optional(FANFOLD_ALLOWED_PLAN_FUNCTIONS).as_deref().map(arns),
+    }
 }
 
 fn read(variables: &mut Variables<'_>) -> Config {
@@ -51,6 +70,7 @@ fn read(variables: &mut Variables<'_>) -> Config {
             .parsed(FANFOLD_SCAN_ALONE_MIB, str::parse::<u32>)
             .map_or(ScanLimits::DEFAULT, |mib| ScanLimits::alone_up_to(u64::from(mib) << 20)),
         state_machine: variables.arn(FANFOLD_MAP_STATE_MACHINE_ARN),
+        reach: reach(variables),
     }
 }
 
@@ -75,6 +95,7 @@ async fn main() -> ExitCode {
             output_bucket: config.output_bucket,
             default_pipeline: config.default_pipeline,
             scan_limits: config.scan_limits,
+            reach: config.reach,
         });
         Ok(move |event: SqsEvent, invocation: Invocation| {
             let (splitter, visibility) = (splitter.clone(), visibility.clone());

@@ -40,6 +40,7 @@ fn splitter(world: &MemoryWorld, pipeline: &Pipeline) -> Splitter {
         output_bucket: "output".into(),
         default_pipeline: Some(pipeline.clone()),
         scan_limits: ScanLimits::DEFAULT,
+        reach: fanfold_domain::Reach::default(),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use fanfold_domain::{
-    ByteRange, ChunkIndex, Grouping, ObjectName, Origin, Plan, Run, RunId, RunState, Stamp, Sums,
+    ByteRange, ChunkIndex, Grouping, ObjectName, Origin, Plan, Reach, Run, RunId, RunState, Stamp, Sums,
     message::{ChunkMessage, FoldMessage, Intake, Submission, decode, encode},
     pipeline::Pipeline,
 };
@@ -40,6 +40,7 @@ fn splitter_on(world: &MemoryWorld, ports: Ports) -> Splitter {
         output_bucket: "output".into(),
         default_pipeline,
         scan_limits: ScanLimits::DEFAULT,
+        reach: Reach::default(),
     }
 }
 
@@ -124,6 +125,58 @@ async fn a_stage_is_begun_once_however_often_that_is_asked_for() {
         splitter.handle(&begin).await.unwrap();
         assert_eq!((sent_chunks(&world), only_run(&world).await.has_begun("t")), (sent, true));
     }
+}
+
+fn reach() -> Reach {
+    let list = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+    Reach {
+        input_bucket: Some("input".into()),
+        source_buckets: list(&["input", "archive"]),
+        output_buckets: list(&["output"]),
+        ..Reach::default()
+    }
+}
+
+/// S3 would refuse it once all the work is done.
+#[tokio::test]
+async fn a_run_of_a_pipeline_that_names_what_no_role_may_reach_fails_at_once() {
+    let (world, mut splitter) = splitter();
+    splitter.reach = reach();
+    let document = format!("{PIPELINE}merge: {{bucket: elsewhere}}\n");
+    splitter.default_pipeline = Some(Pipeline::parse(&document).unwrap());
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    let run = only_run(&world).await;
+    assert_eq!(run.state, RunState::Failed);
+    let reason = run.reason.unwrap();
+    for said in ["merge.bucket: found \"elsewhere\"", "allowed: output", "OtherOutputBucketArns"] {
+        assert!(reason.contains(said), "{said} in {reason}");
+    }
+    assert!(sent_chunks(&world).is_empty());
+    assert_eq!(world.ledger.owner(&run.output).await.unwrap(), None, "nobody's output was taken");
+}
+
+#[tokio::test]
+async fn a_submission_of_an_object_that_no_role_may_read_fails_at_once() {
+    let (world, mut splitter) = splitter();
+    splitter.reach = reach();
+    for bucket in ["elsewhere", "archive"] {
+        world.objects.insert(bucket, KEY, SOURCE);
+        let object = Some(ObjectName::new(bucket, KEY));
+        let submission =
+            Submission { pipeline: "p".into(), object, version: None, idempotency_key: bucket.into() };
+        let detail: serde_json::Value = serde_json::from_str(&encode(&submission)).unwrap();
+        let event =
+            serde_json::json!({"source": "fanfold", "detail-type": "Run Submitted", "detail": detail});
+        splitter.handle(&event.to_string()).await.unwrap();
+    }
+    let mut runs = runs(&world).await;
+    runs.sort_by_key(|run| run.source.object.bucket.clone());
+    assert_eq!((runs[0].state, runs[0].reason.clone()), (RunState::Running, None), "it is listed");
+    assert_eq!(runs[1].state, RunState::Failed);
+    let reason = runs[1].reason.clone().unwrap();
+    assert!(reason.contains("\"elsewhere\"; allowed: input, archive"), "{reason}");
+    assert!(reason.contains("OtherSourceBucketArns"), "{reason}");
 }
 
 #[tokio::test]

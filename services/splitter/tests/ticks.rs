@@ -27,6 +27,7 @@ fn splitter(schedule: &str) -> (MemoryWorld, Splitter) {
         output_bucket: "output".into(),
         default_pipeline: Some(Pipeline::parse(&format!("{PIPELINE}{schedule}")).unwrap()),
         scan_limits: ScanLimits::DEFAULT,
+        reach: fanfold_domain::Reach::default(),
     };
     (world, splitter)
 }

@@ -15,6 +15,19 @@ pub const FANFOLD_WORK_BUCKET: &str = "FANFOLD_WORK_BUCKET";
 pub const FANFOLD_INPUT_BUCKET: &str = "FANFOLD_INPUT_BUCKET";
 /// The bucket of outputs, unless a pipeline names another: its name. May be the input bucket.
 pub const FANFOLD_OUTPUT_BUCKET: &str = "FANFOLD_OUTPUT_BUCKET";
+/// The buckets that runs may read: their ARNs, separated by commas. Optional: without it nothing is compared. So it is of
+/// the other lists of what the stack's roles may reach.
+pub const FANFOLD_ALLOWED_SOURCE_BUCKETS: &str = "FANFOLD_ALLOWED_SOURCE_BUCKETS";
+/// The buckets that outputs may go to: their ARNs, the output bucket's first.
+pub const FANFOLD_ALLOWED_OUTPUT_BUCKETS: &str = "FANFOLD_ALLOWED_OUTPUT_BUCKETS";
+/// The buckets that workers' results may go to under any key, beside the output bucket: their ARNs.
+pub const FANFOLD_ALLOWED_RESULT_BUCKETS: &str = "FANFOLD_ALLOWED_RESULT_BUCKETS";
+/// What keys of workers' results in the output bucket begin with.
+pub const FANFOLD_RESULT_PREFIX: &str = "FANFOLD_RESULT_PREFIX";
+/// The tables that workers may write: their ARNs.
+pub const FANFOLD_ALLOWED_TABLES: &str = "FANFOLD_ALLOWED_TABLES";
+/// The functions that plan steps may invoke: their ARNs.
+pub const FANFOLD_ALLOWED_PLAN_FUNCTIONS: &str = "FANFOLD_ALLOWED_PLAN_FUNCTIONS";
 /// The bus that a run's milestones are announced on: its name.
 pub const FANFOLD_EVENT_BUS: &str = "FANFOLD_EVENT_BUS";
 /// The queue `intake`: its URL.
@@ -107,6 +120,12 @@ pub const READS: &[(Function, &[&str])] = &[
             FANFOLD_WORK_BUCKET,
             FANFOLD_INPUT_BUCKET,
             FANFOLD_OUTPUT_BUCKET,
+            FANFOLD_ALLOWED_SOURCE_BUCKETS,
+            FANFOLD_ALLOWED_OUTPUT_BUCKETS,
+            FANFOLD_ALLOWED_RESULT_BUCKETS,
+            FANFOLD_RESULT_PREFIX,
+            FANFOLD_ALLOWED_TABLES,
+            FANFOLD_ALLOWED_PLAN_FUNCTIONS,
             FANFOLD_EVENT_BUS,
             FANFOLD_INTAKE_QUEUE_URL,
             FANFOLD_CHUNKS_QUEUE_URL,

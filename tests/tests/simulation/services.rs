@@ -113,6 +113,7 @@ impl Fleet {
                     output_bucket: OUTPUT.to_owned(),
                     default_pipeline: Some(stack),
                     scan_limits,
+                    reach: fanfold_domain::Reach::default(),
                 };
                 let until = legs.ms.map(|ms| splitter.ports.clock.now().plus_ms(ms));
                 let share = Share { until, strides: legs.strides };

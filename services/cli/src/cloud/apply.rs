@@ -51,6 +51,7 @@ mod tests {
     use fanfold_ports::memory::{MemorySchedules, memory_ports};
 
     use super::*;
+    use crate::cloud::reach;
 
     fn pipeline(schedule: &str) -> Pipeline {
         let text = format!(
@@ -66,6 +67,7 @@ mod tests {
             fleet: world.fleet.clone(),
             schedules: schedules.map(|schedules| schedules as _),
             namespace: "fanfold".to_owned(),
+            reach: fanfold_domain::Reach::default(),
             input_bucket: "in".to_owned(),
             work_bucket: "work".to_owned(),
             default_pipeline: None,
@@ -88,6 +90,20 @@ mod tests {
         }
         assert_eq!(applied(&stack, &pipeline("")).await, Some(3));
         assert_eq!(schedules.of("p"), None);
+    }
+
+    #[test]
+    fn what_no_role_may_reach_is_refused_where_the_stack_tells_what_is() {
+        let elsewhere = pipeline("merge: {bucket: elsewhere}");
+        let mut stack = stack(None);
+        assert!(reach::check(&stack, std::slice::from_ref(&elsewhere)).is_ok(), "it is not known");
+        stack.reach.output_buckets = Some(vec!["out".to_owned()]);
+        let Err(Failed::Usage(error)) = reach::check(&stack, &[pipeline(""), elsewhere]) else {
+            panic!("it was not refused")
+        };
+        let wanted = "p names what no role of the stack may reach:\nmerge.bucket: found \"elsewhere\"; allowed: out (the \
+                      stack's parameter OtherOutputBucketArns adds to them)";
+        assert_eq!(error.to_string(), wanted);
     }
 
     #[tokio::test(start_paused = true)]

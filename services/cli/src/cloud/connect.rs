@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use fanfold_aws::{Aws, QueueUrls, ScheduleGroup, Settings};
-use fanfold_domain::{cluster::DEFAULT_NAMESPACE, pipeline::Pipeline};
+use fanfold_domain::{Reach, cluster::DEFAULT_NAMESPACE, pipeline::Pipeline};
 use fanfold_ports::{Fleet, ItemList, Ports, Schedules, UnreadableItem, ledger::KeptPipeline};
 
+use super::reach;
 use crate::Failed;
 
 /// A deployed stack.
@@ -19,6 +20,8 @@ pub(crate) struct Stack {
     pub(crate) schedules: Option<Arc<dyn Schedules>>,
     /// The namespace of Jobs on clusters that name none.
     pub(crate) namespace: String,
+    /// What its roles may reach, as far as that is told.
+    pub(crate) reach: Reach,
     /// The bucket that starts runs.
     pub(crate) input_bucket: String,
     /// The bucket of manifests.
@@ -77,8 +80,18 @@ impl Stack {
                 schedule_group().map(|group| Arc::new(aws.schedules(group)) as Arc<dyn Schedules>);
             let namespace =
                 crate::variable(KUBERNETES_NAMESPACE).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
-            work(&Self { ports, fleet, schedules, namespace, input_bucket, work_bucket, default_pipeline })
-                .await
+            let reach = reach::told(&input_bucket);
+            let stack = Self {
+                ports,
+                fleet,
+                schedules,
+                namespace,
+                reach,
+                input_bucket,
+                work_bucket,
+                default_pipeline,
+            };
+            work(&stack).await
         })
     }
 
@@ -87,7 +100,7 @@ impl Stack {
     pub(crate) async fn pipelines(&self) -> Result<ItemList<KeptPipeline>, Failed> {
         let mut kept = self.ports.ledger.pipelines().await?;
         if let Some(document) = &self.default_pipeline {
-            let own = Pipeline::parse(document).context(DEFAULT_PIPELINE).map_err(Failed::Usage)?;
+            let own = Pipeline::parse_stored(document).context(DEFAULT_PIPELINE).map_err(Failed::Usage)?;
             let is_replaced = kept.items.iter().any(|kept| kept.pipeline.name == own.name)
                 || kept.unreadable.iter().any(|item| item.name == own.name);
             if !is_replaced {

@@ -7,6 +7,7 @@ mod connect;
 mod pipelines;
 mod progress;
 mod rate;
+mod reach;
 mod show;
 mod start;
 mod upload;

@@ -4,7 +4,7 @@ use fanfold_domain::pipeline::{Schedule, Times};
 use fanfold_ports::{ItemList, UnreadableItem};
 use serde_json::json;
 
-use super::{Stack, apply, rate};
+use super::{Stack, apply, rate, reach};
 use crate::{Failed, arguments::PipelinesCommand, local::setup::read_pipeline, say};
 
 pub(super) async fn run(stack: &Stack, command: &PipelinesCommand) -> Result<(), Failed> {
@@ -12,6 +12,7 @@ pub(super) async fn run(stack: &Stack, command: &PipelinesCommand) -> Result<(),
         PipelinesCommand::Apply { files } => {
             // All are read before any is applied, so that a wrong one leaves nothing half-done.
             let pipelines: Vec<_> = files.iter().map(|file| read_pipeline(file)).collect::<Result<_, _>>()?;
+            reach::check(stack, &pipelines)?;
             apply::check(stack, &pipelines).await?;
             for pipeline in pipelines {
                 let version = apply::apply(stack, &pipeline).await?;

@@ -51,6 +51,9 @@ async fn submit(
         return Err(usage(format!("--as {file:?} names an upload, and nothing is uploaded here")));
     }
     let pipeline = stack.pipeline(pipeline).await?;
+    if let Some(refused) = object.as_ref().and_then(|object| stack.reach.refuses_source(object)) {
+        return Err(usage(refused));
+    }
     if pipeline.source.is_object() && object.is_none() {
         return Err(usage(format!("the pipeline {:?} reads an object: name it", pipeline.name)));
     }
@@ -92,6 +95,7 @@ mod tests {
             fleet: world.fleet.clone(),
             schedules: None,
             namespace: "fanfold".to_owned(),
+            reach: fanfold_domain::Reach::default(),
             input_bucket: "in".to_owned(),
             work_bucket: "work".to_owned(),
             default_pipeline: Some(own),
@@ -111,6 +115,10 @@ mod tests {
             _ => panic!("{name} was not refused"),
         };
         assert_eq!(refused(&stack, "nosuch").await, "there is no pipeline \"nosuch\"; there are: kept, own");
+        stack.reach.source_buckets = Some(vec!["other".to_owned()]);
+        let unread = refused(&stack, "kept").await;
+        assert!(unread.contains("may read the bucket \"in\"; allowed: other"), "{unread}");
+        stack.reach.source_buckets = None;
         stack.default_pipeline = None;
         let unknown = refused(&stack, "own").await;
         assert!(unknown.ends_with("since FANFOLD_DEFAULT_PIPELINE is not set"), "{unknown}");

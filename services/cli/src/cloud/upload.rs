@@ -147,6 +147,7 @@ mod tests {
                 fleet: memory.fleet.clone(),
                 schedules: None,
                 namespace: "fanfold".to_owned(),
+                reach: fanfold_domain::Reach::default(),
                 input_bucket: "in".to_owned(),
                 work_bucket: "work".to_owned(),
                 default_pipeline: Some(pipeline("own", "", "").to_document().to_string()),

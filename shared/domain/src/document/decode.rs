@@ -163,6 +163,19 @@ pub(crate) fn text_that(
     if fits(found) { Some(found.to_owned()) } else { node.refuse(mistakes, allowed) }
 }
 
+/// Decodes a text that `fits`, and that `also` fits unless the document was accepted before that rule was there.
+pub(crate) fn text_that_also(
+    node: &Node<'_>,
+    mistakes: &mut Mistakes,
+    allowed: &str,
+    fits: impl FnOnce(&str) -> bool,
+    also: impl FnOnce(&str) -> bool,
+) -> Option<String> {
+    let found = text(node, mistakes, allowed)?;
+    let is_allowed = fits(found) && mistakes.allows(also(found));
+    if is_allowed { Some(found.to_owned()) } else { node.refuse(mistakes, allowed) }
+}
+
 /// Decodes `true` or `false`.
 pub(crate) fn flag(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<bool> {
     match node.value {

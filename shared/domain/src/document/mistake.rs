@@ -43,28 +43,42 @@ fn lines(mistakes: &[Mistake]) -> String {
 
 /// Collects mistakes while a document is decoded.
 #[derive(Debug, Default)]
-pub(crate) struct Mistakes(Vec<Mistake>);
+pub(crate) struct Mistakes {
+    found: Vec<Mistake>,
+    is_stored: bool,
+}
 
 impl Mistakes {
+    /// Those of a document that was accepted before, perhaps by a version with fewer rules: it must stay readable, or
+    /// one such document stops all that reads the table.
+    pub(crate) fn of_stored() -> Self {
+        Self { is_stored: true, ..Self::default() }
+    }
+
+    /// Whether the rule holds, or was not there yet when the document was accepted.
+    pub(crate) fn allows(&self, holds: bool) -> bool {
+        holds || self.is_stored
+    }
+
     pub(crate) fn add(
         &mut self,
         path: impl Into<String>,
         found: impl Into<String>,
         allowed: impl Into<String>,
     ) {
-        self.0.push(Mistake { path: path.into(), found: found.into(), allowed: allowed.into() });
+        self.found.push(Mistake { path: path.into(), found: found.into(), allowed: allowed.into() });
     }
 
     /// Runs `decode` and gives its result only if it added no mistake, so that what is compared with other
     /// fields later is what the user wrote, not a placeholder.
     pub(crate) fn flawless<T>(&mut self, decode: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        let before = self.0.len();
-        decode(self).filter(|_| self.0.len() == before)
+        let before = self.found.len();
+        decode(self).filter(|_| self.found.len() == before)
     }
 
     /// The error, if there is any mistake.
     pub(crate) fn into_error(self) -> Option<InvalidDocument> {
-        (!self.0.is_empty()).then_some(InvalidDocument { mistakes: self.0 })
+        (!self.found.is_empty()).then_some(InvalidDocument { mistakes: self.found })
     }
 }
 

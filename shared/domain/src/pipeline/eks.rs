@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::cluster::{DEFAULT_QUEUE, IMAGE, is_dns_label, is_image};
 use crate::document::{
     Mistakes,
-    decode::{Fields, Node, Schema, list, quantity, text, text_that, whole, word},
+    decode::{Fields, Node, Schema, list, quantity, text_that, text_that_also, whole, word},
     quantity::{GIB, MIB, SIZE},
     value::Value,
 };
@@ -27,8 +27,13 @@ const TOLERATION: Schema = Schema { built: &["key", "operator", "value", "effect
 const CHUNKS_PER_POD: RangeInclusive<u32> = 1..=1_000;
 const CPU_MILLIS: RangeInclusive<u32> = 10..=256_000;
 const MEMORY_BYTES: RangeInclusive<u64> = 32 * MIB..=4096 * GIB;
-/// Never root.
-const RUN_AS_USER: RangeInclusive<u32> = 1..=4_000_000_000;
+/// Never root; and Kubernetes takes no more than 31 bits.
+const RUN_AS_USER: RangeInclusive<u32> = 1..=2_147_483_647;
+/// What documents were once allowed.
+const STORED_RUN_AS_USER: RangeInclusive<u32> = 1..=4_000_000_000;
+const LABEL_KEY: &str = "a label's key: 1 to 63 of a-z, A-Z, 0-9, `-`, `_`, `.`, the first and the last a letter or digit, \
+                         perhaps behind a DNS name and `/`, such as karpenter.sh/capacity-type";
+const LABEL_VALUE: &str = "a label's value: none or 1 to 63 of a-z, A-Z, 0-9, `-`, `_`, `.`, the first and the last a letter or digit";
 
 /// Where the attempts of a stage are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,8 +143,10 @@ impl Eks {
             }),
             node_selector: fields.optional("node_selector", BTreeMap::new(), mistakes, node_selector),
             tolerations: fields.optional("tolerations", Vec::new(), mistakes, tolerations),
-            run_as_user: fields
-                .optional("run_as_user", run_as_user, mistakes, |node, m| whole(node, m, &RUN_AS_USER)),
+            run_as_user: fields.optional("run_as_user", run_as_user, mistakes, |node, m| {
+                let range = if m.allows(false) { STORED_RUN_AS_USER } else { RUN_AS_USER };
+                whole(node, m, &range)
+            }),
             ..self
         }
     }
@@ -185,13 +192,16 @@ impl Toleration {
 
     fn decode(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<Self> {
         let fields = Fields::open(node, &TOLERATION, mistakes)?;
-        let optional_text = |name, mistakes: &mut Mistakes| {
-            fields.optional(name, None, mistakes, |node, m| {
-                text_that(node, m, "a text of 1 to 253 characters", |text| (1..=253).contains(&text.len()))
-                    .map(Some)
-            })
-        };
-        let (key, value) = (optional_text("key", mistakes), optional_text("value", mistakes));
+        let is_text = |text: &str| (1..=253).contains(&text.len());
+        let key = fields.optional("key", None, mistakes, |node, m| {
+            text_that_also(node, m, LABEL_KEY, is_text, is_label_key).map(Some)
+        });
+        let value = fields.optional("value", None, mistakes, |node, m| {
+            text_that_also(node, m, LABEL_VALUE, is_text, is_label_value).map(Some)
+        });
+        if !mistakes.allows(key.is_some() || value.is_none()) && fields.get("key").is_none() {
+            mistakes.add(fields.path_of("key"), "no such field beside a value", LABEL_KEY);
+        }
         let effect =
             fields.optional("effect", None, mistakes, |node, m| word(node, m, EFFECTS, &[]).map(Some));
         let wants_value = fields.optional("operator", None, mistakes, |node, m| {
@@ -233,12 +243,32 @@ fn node_selector(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<BTreeMap<St
     let mut selector = BTreeMap::new();
     for (name, value) in entries {
         let path = format!("{}.{name}", node.path);
-        let value = text(&Node { path: path.clone(), value }, mistakes, "a label's value")?;
-        if selector.insert(name.clone(), value.to_owned()).is_some() {
+        if !mistakes.allows(is_label_key(name)) {
+            mistakes.add(path.clone(), format!("the key {name:?}"), LABEL_KEY);
+        }
+        let at = Node { path: path.clone(), value };
+        let value = text_that_also(&at, mistakes, LABEL_VALUE, |_| true, is_label_value)?;
+        if selector.insert(name.clone(), value).is_some() {
             mistakes.add(path, "the label again", "each label once");
         }
     }
     Some(selector)
+}
+
+/// As Kubernetes wants the key of a label or a taint: a name, perhaps with a DNS name before it.
+fn is_label_key(key: &str) -> bool {
+    let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let is_domain = |prefix: &str| prefix.len() <= 253 && prefix.split('.').all(is_dns_label);
+    prefix.is_none_or(is_domain) && !name.is_empty() && is_label_value(name)
+}
+
+fn is_label_value(value: &str) -> bool {
+    let is_edge = |b: Option<&u8>| b.is_none_or(u8::is_ascii_alphanumeric);
+    let bytes = value.as_bytes();
+    bytes.len() <= 63
+        && is_edge(bytes.first())
+        && is_edge(bytes.last())
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 fn tolerations(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<Vec<Toleration>> {

@@ -7,7 +7,7 @@ use super::source::Source;
 use super::stage::Stage;
 use super::template::{KeyTemplate, NotATemplate};
 use crate::document::Mistakes;
-use crate::document::decode::{Fields, Node, Schema, text, text_that};
+use crate::document::decode::{Fields, Node, Schema, text, text_that_also};
 
 const SCHEMA: Schema = Schema { built: &["bucket", "key", "errors_key", "header"], not_yet: &[] };
 const DEFAULT_KEY: &str = "{key}_Output";
@@ -146,10 +146,24 @@ fn decode_key(
 }
 
 pub(super) fn bucket(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<String> {
-    text_that(node, mistakes, "a bucket's name: 3 to 63 of a-z, 0-9, `.`, `-`", is_bucket)
+    let allowed = "a bucket's name: 3 to 63 of a-z, 0-9, `.`, `-`, the first and the last a letter or digit, no two `.` beside \
+                   each other, no IP address, none of S3's own prefixes (xn--, sthree-, amzn-s3-demo-) and suffixes \
+                   (-s3alias, --ol-s3, .mrap, --x-s3, --table-s3)";
+    text_that_also(node, mistakes, allowed, is_bucket, is_free)
 }
 
-/// S3's rule for the name of a bucket, but for its reserved prefixes and suffixes.
+/// The rest of S3's rules for the name of a bucket of general purpose.
+fn is_free(name: &str) -> bool {
+    let is_address = name.split('.').count() == 4 && name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    !name.contains("..")
+        && !is_address
+        && !["xn--", "sthree-", "amzn-s3-demo-"].iter().any(|prefix| name.starts_with(prefix))
+        && !["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"]
+            .iter()
+            .any(|suffix| name.ends_with(suffix))
+}
+
+/// What S3 wants of every bucket's name.
 fn is_bucket(name: &str) -> bool {
     let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     (3..=63).contains(&name.len())

@@ -50,9 +50,10 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     RunId,
+    cluster::is_dns_label,
     document::{
         InvalidDocument, Mistakes,
-        decode::{DOCUMENT, Fields, Node, Schema, quantity, text_that},
+        decode::{DOCUMENT, Fields, Node, Schema, quantity, text_that_also},
         quantity::{DAY, DURATION, MINUTE},
         value::{self, Value},
     },
@@ -90,7 +91,7 @@ const SCHEMA: Schema = Schema {
     not_yet: &["budget"],
 };
 const WELL_FORMED: &str = "one well-formed document of YAML or JSON, without anchors, aliases and tags";
-const NAME: &str = "1 to 63 of a-z, 0-9, `-`, the first not `-`";
+const NAME: &str = "1 to 63 of a-z, 0-9, `-`, the first and the last not `-`";
 
 /// SQS keeps a message for at most 14 days; a day of them is left for a redrive.
 const DEADLINE_MS: RangeInclusive<u64> = MINUTE..=13 * DAY;
@@ -98,7 +99,8 @@ const DEADLINE_MS: RangeInclusive<u64> = MINUTE..=13 * DAY;
 /// What a user declares: which objects start runs, and what a run does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pipeline {
-    /// 1 to 63 of a-z, 0-9 and `-`, the first not `-`. The document's field `pipeline`.
+    /// 1 to 63 of a-z, 0-9 and `-`, the first and the last not `-`, as Kubernetes wants of a label's value. The
+    /// document's field `pipeline`. A stored document's name may end in `-`.
     pub name: String,
     /// What is read.
     pub source: Source,
@@ -134,14 +136,21 @@ impl Pipeline {
             return Err(InvalidDocument::whole(format!("{} bytes", text.len()), too_long()));
         }
         let value = value::read(text).map_err(|error| InvalidDocument::whole(error, WELL_FORMED))?;
-        Self::from_document(&value)
+        Self::from_document(&value, Mistakes::default())
+    }
+
+    /// Parses the document of a pipeline that some version accepted before, as [`Pipeline::deserialize`] does: rules that
+    /// came later are not held against it.
+    pub fn parse_stored(text: &str) -> Result<Self, InvalidDocument> {
+        let value = value::read(text).map_err(|error| InvalidDocument::whole(error, WELL_FORMED))?;
+        Self::from_document(&value, Mistakes::of_stored())
     }
 
     /// Parses a document that was read already, such as a part of a request.
     pub fn from_value(document: &Json) -> Result<Self, InvalidDocument> {
         let value = Value::deserialize(document)
             .map_err(|error| InvalidDocument::whole(error.to_string(), "a JSON object"))?;
-        Self::from_document(&value)
+        Self::from_document(&value, Mistakes::default())
     }
 
     /// The canonical document: the same schema with every default explicit. It is at most
@@ -195,8 +204,7 @@ impl Pipeline {
         upstreams.filter(move |(_, upstream)| upstream.stage == index)
     }
 
-    fn from_document(document: &Value) -> Result<Self, InvalidDocument> {
-        let mut mistakes = Mistakes::default();
+    fn from_document(document: &Value, mut mistakes: Mistakes) -> Result<Self, InvalidDocument> {
         let node = Node { path: DOCUMENT.to_owned(), value: document };
         let pipeline = Self::decode(&node, &mut mistakes);
         match (pipeline, mistakes.into_error()) {
@@ -208,7 +216,9 @@ impl Pipeline {
 
     fn decode(node: &Node<'_>, mistakes: &mut Mistakes) -> Option<Self> {
         let fields = Fields::open(node, &SCHEMA, mistakes)?;
-        let name = fields.required("pipeline", NAME, mistakes, |node, m| text_that(node, m, NAME, is_name));
+        let name = fields.required("pipeline", NAME, mistakes, |node, m| {
+            text_that_also(node, m, NAME, is_name, is_dns_label)
+        });
         let allowed = "a mapping with format";
         let source =
             mistakes.flawless(|m| fields.required("source", allowed, m, |node, m| Source::decode(node, m)));
@@ -310,9 +320,9 @@ impl Serialize for Pipeline {
 }
 
 impl<'de> Deserialize<'de> for Pipeline {
-    /// As [`Pipeline::from_value`]: what is read is checked like any other document.
+    /// As [`Pipeline::parse_stored`]: what is read this way was accepted before, and is in a table or a run.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        Self::from_document(&value).map_err(D::Error::custom)
+        Self::from_document(&value, Mistakes::of_stored()).map_err(D::Error::custom)
     }
 }

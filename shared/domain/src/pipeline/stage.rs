@@ -9,8 +9,9 @@ use super::process::Process;
 use super::rate::{ORDERS, Order, RateLimit};
 use super::source::{Format, Source};
 use super::upstream::{Depends, Upstream};
+use crate::cluster::is_dns_label;
 use crate::document::Mistakes;
-use crate::document::decode::{Fields, Node, Schema, list, quantity, text_that, whole, word};
+use crate::document::decode::{Fields, Node, Schema, list, quantity, text_that_also, whole, word};
 use crate::document::quantity::{DAY, DURATION, MINUTE, SECOND};
 use crate::document::value::Value;
 
@@ -57,7 +58,8 @@ pub const MAX_STAGES: usize = 16;
 /// One processing step of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
-    /// 1 to 32 of a-z, 0-9 and `-`; never `scan` or `plan`, and no other stage's.
+    /// 1 to 32 of a-z, 0-9 and `-`, the first and the last not `-` (but of stored documents); never `scan` or `plan`, and
+    /// no other stage's.
     pub name: String,
     /// What it reads; the first stage, which has none, reads the source.
     pub upstream: Option<Upstream>,
@@ -145,7 +147,8 @@ impl Stage {
         before: &[Self],
     ) -> Option<(Self, bool)> {
         let fields = Fields::open(node, &SCHEMA, mistakes)?;
-        let name = fields.required("name", NAME, mistakes, |node, m| text_that(node, m, NAME, is_name));
+        let name = fields
+            .required("name", NAME, mistakes, |node, m| text_that_also(node, m, NAME, is_name, is_dns_label));
         let process = mistakes.flawless(|m| Process::decode(&fields, &node.path, m));
         match (&process, source) {
             (Some(process), Some(source)) if before.is_empty() => {
@@ -263,7 +266,7 @@ fn waits_for(stages: &[Stage], place: usize, other: usize) -> bool {
 }
 
 const STAGES: &str = "a list of 1 to 16 stages";
-const NAME: &str = "1 to 32 of a-z, 0-9, `-`, but not `scan`, `plan`";
+const NAME: &str = "1 to 32 of a-z, 0-9, `-`, the first and the last not `-`, but not `scan`, `plan`";
 
 fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.len())

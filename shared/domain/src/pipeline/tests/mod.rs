@@ -3,6 +3,7 @@
 mod accepted;
 mod after;
 mod http;
+mod names;
 mod refused;
 mod resize;
 mod round_trip;

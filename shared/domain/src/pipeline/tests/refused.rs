@@ -28,7 +28,7 @@ fan_out:  sqs
 "#;
     let expected = r#"budget: found the number 5; allowed: nothing: `budget` is not yet built
 fan_out: found the field again; allowed: each field once
-pipeline: found "My Orders"; allowed: 1 to 63 of a-z, 0-9, `-`, the first not `-`
+pipeline: found "My Orders"; allowed: 1 to 63 of a-z, 0-9, `-`, the first and the last not `-`
 source.colour: found an unknown field; allowed: prefix, suffix, format, header, delimiter, quote, encoding, compression, length, max_record, range, items
 source.format: found "cvs"; allowed: csv, lines, jsonl, fixed, objects (did you mean `csv`?)
 split.size: found "64MB"; allowed: a size from 1KiB to 5GiB, in B, KiB, MiB, GiB, TiB (did you mean 64MiB?)
@@ -37,7 +37,7 @@ split: found both size and records; allowed: exactly one of size, records
 fan_out: found "distributed-maps"; allowed: sqs, distributed-map (did you mean `distributed-map`?)
 deadline: found "90d"; allowed: a duration from 1m to 13d, in ms, s, m, h, d
 stages[0].procces: found an unknown field; allowed: name, run_on, process, command, image, header, credentials, env, with, order, rate, max_concurrency, timeout, retry, resources, chunks_per_pod, kubernetes, depends, aggregate (did you mean `process`?)
-stages[0].name: found "scan"; allowed: 1 to 32 of a-z, 0-9, `-`, but not `scan`, `plan`
+stages[0].name: found "scan"; allowed: 1 to 32 of a-z, 0-9, `-`, the first and the last not `-`, but not `scan`, `plan`
 stages[0]: found neither process nor command; allowed: exactly one of process, command
 stages[0].run_on: found "aks"; allowed: lambda, eks (did you mean `eks`?)
 stages[0].max_concurrency: found the number 1; allowed: a whole number from 2 to 10000
@@ -76,7 +76,8 @@ fn a_document_that_is_no_mapping_is_refused() {
 
 #[test]
 fn an_empty_document_lacks_what_is_required() {
-    let expected = "pipeline: found no such field; allowed: 1 to 63 of a-z, 0-9, `-`, the first not `-`
+    let expected =
+        "pipeline: found no such field; allowed: 1 to 63 of a-z, 0-9, `-`, the first and the last not `-`
 source: found no such field; allowed: a mapping with format
 stages: found no such field; allowed: a list of 1 to 16 stages";
     assert_eq!(mistakes("{}"), expected);

@@ -106,7 +106,7 @@ fn http() -> impl Strategy<Value = Process> {
 fn resize() -> impl Strategy<Value = Process> {
     let fit = prop_oneof![Just(Fit::Inside), Just(Fit::Cover)];
     let format = of(prop::sample::select(ImageFormat::ALL.to_vec()));
-    let bucket = of("[a-z0-9][a-z0-9.-]{1,20}[a-z0-9]");
+    let bucket = of("[b-r][a-z0-9-]{1,20}\\.[a-z0-9]");
     let looks = (1u32..=16_383, 1u32..=16_383, fit, any::<bool>(), 1u8..=100, format);
     (looks, bucket, 1u32..=64, (16u64 << 20)..=8 << 30).prop_map(
         |((width, height, fit, enlarge, quality, format), bucket, at_once, memory_bytes)| {
@@ -137,11 +137,14 @@ fn run_on(is_command: bool) -> BoxedStrategy<RunOn> {
     let image = if is_command { of("[a-z0-9./:-]{1,40}").boxed() } else { Just(None).boxed() };
     let name = "[a-z]([a-z0-9-]{0,20}[a-z0-9])?";
     let effect = prop_oneof![Just("NoSchedule"), Just("PreferNoSchedule"), Just("NoExecute")];
-    let toleration = (of("[a-z./]{1,20}"), of("[a-z]{1,9}"), of(effect))
-        .prop_map(|(key, value, effect)| Toleration { key, value, effect });
-    let node_selector = proptest::collection::btree_map("[a-z./]{1,20}", "[a-z]{0,9}", 0..3);
+    let label = "([a-z]{1,5}\\.[a-z]{1,5}/)?[a-zA-Z]([a-z._-]{0,9}[A-Z0-9])?";
+    let toleration = (of(label), of("[a-z]{1,9}"), of(effect)).prop_map(|(key, value, effect)| {
+        // Only a key has a value.
+        Toleration { value: value.filter(|_| key.is_some()), key, effect }
+    });
+    let node_selector = proptest::collection::btree_map(label, "([a-z]([a-z._-]{0,9}[A-Z0-9])?)?", 0..3);
     let pods = (image, 10u32..=256_000, (32u64 << 20)..=1 << 40, of(1u32..=1_000));
-    let kubernetes = (name, name, node_selector, vec(toleration, 0..3), 1u32..=4_000_000_000);
+    let kubernetes = (name, name, node_selector, vec(toleration, 0..3), 1u32..=2_147_483_647);
     let eks = (pods, kubernetes).prop_map(
         |(
             (image, cpu_millis, memory_bytes, chunks_per_pod),
@@ -166,7 +169,7 @@ fn run_on(is_command: bool) -> BoxedStrategy<RunOn> {
 fn stage(source: &Source) -> impl Strategy<Value = Stage> + use<> {
     let retry = (1u32..=10, 0u64..=900_000).prop_map(|(attempts, backoff_ms)| Retry { attempts, backoff_ms });
     let reserved = |name: &String| !matches!(name.as_str(), "scan" | "plan");
-    let name = "[a-z0-9-]{1,32}".prop_filter("some are reserved", reserved);
+    let name = "[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?".prop_filter("some are reserved", reserved);
     let process = process(source).prop_flat_map(|process| {
         let run_on = run_on(matches!(process, Process::Command { .. }));
         (Just(process), run_on)
@@ -214,7 +217,7 @@ fn merge(source: &Source) -> impl Strategy<Value = Merge> + use<> {
     let header = prop_oneof![Just(MergeHeader::None), Just(input), line];
     // A tail that no generated suffix ends in keeps the outputs apart from the sources.
     let key = prop_oneof!["\\{key\\}", "[a-z/]{0,9}\\{run\\}", "\\{run\\}/\\{key\\}"];
-    (of("[a-z0-9][a-z0-9.-]{1,20}[a-z0-9]"), key, header).prop_map(|(bucket, key, header)| Merge {
+    (of("[b-r][a-z0-9-]{1,20}\\.[a-z0-9]"), key, header).prop_map(|(bucket, key, header)| Merge {
         bucket,
         key: format!("{key}-of-the-output").parse().unwrap(),
         errors_key: format!("{key}-of-the-errors").parse().unwrap(),
@@ -282,7 +285,7 @@ fn fan_out(stages: &[Stage]) -> BoxedStrategy<FanOut> {
 }
 
 fn pipeline() -> impl Strategy<Value = Pipeline> {
-    let name = "[a-z0-9][a-z0-9-]{0,62}";
+    let name = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
     let deadline_ms = 60_000u64..=13 * 86_400_000;
     let parts = source().prop_flat_map(|source| {
         let more =

@@ -159,7 +159,7 @@ fn wrong_stages_are_refused() {
             (
                 "name: Ship It, process: copy",
                 &[
-                    "stages[0].name: found \"Ship It\"; allowed: 1 to 32 of a-z, 0-9, `-`, but not `scan`, `plan`",
+                    "stages[0].name: found \"Ship It\"; allowed: 1 to 32 of a-z, 0-9, `-`, the first and the last not `-`, but not `scan`, `plan`",
                 ],
             ),
             (
@@ -267,7 +267,7 @@ fn wrong_merges_are_refused() {
             (
                 "bucket: My_Bucket",
                 &[
-                    "merge.bucket: found \"My_Bucket\"; allowed: a bucket's name: 3 to 63 of a-z, 0-9, `.`, `-`",
+                    "merge.bucket: found \"My_Bucket\"; allowed: a bucket's name: 3 to 63 of a-z, 0-9, `.`, `-`, the first and the last a letter or digit, no two `.` beside each other, no IP address, none of S3's own prefixes (xn--, sthree-, amzn-s3-demo-) and suffixes (-s3alias, --ol-s3, .mrap, --x-s3, --table-s3)",
                 ],
             ),
         ],

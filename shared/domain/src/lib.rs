@@ -27,6 +27,7 @@ pub mod range;
 pub mod rate;
 pub mod run;
 pub mod scan;
+pub mod skew;
 pub mod stamp;
 pub mod tick;
 
@@ -44,5 +45,6 @@ pub use range::ByteRange;
 pub use rate::{Destination, Rate};
 pub use run::{Cleaning, LineEnd, Plan, Run, RunState, Settling, Timestamp};
 pub use scan::{PLAN, SCAN, Scan};
+pub use skew::Skew;
 pub use stamp::{Stamp, Standing};
 pub use tick::TickTime;

@@ -94,7 +94,7 @@ impl Fleet {
     pub(crate) async fn run(
         self,
         job: Job,
-        World { ports, kube, maps, web }: World,
+        World { ports, kube, maps, web, begins_at }: World,
         invocation: Invocation,
         stack: Pipeline,
         Limits { scan_limits, function_ms, legs }: Limits,
@@ -110,12 +110,12 @@ impl Fleet {
                     default_pipeline: Some(stack),
                     scan_limits,
                 };
-                let until = legs.ms.map(|ms| splitter.ports.clock.now().plus_ms(ms));
+                let until = legs.ms.map(|ms| begins_at.plus_ms(ms));
                 let share = Share { until, strides: legs.strides };
                 or_crash(&invocation, async { one(splitter.handle_until(&body, share).await) }).await
             }
             job @ (Job::Work(_) | Job::Batch(_)) => {
-                let ends_at = function_ms.map(|ms| ports.clock.now().plus_ms(ms));
+                let ends_at = function_ms.map(|ms| begins_at.plus_ms(ms));
                 let runs = self.workers.take();
                 let worker = Worker {
                     ports,
@@ -172,11 +172,11 @@ impl Fleet {
             }
             Job::Merge(body) => {
                 let merger = Merger { ports, work_bucket: WORK.to_owned() };
-                let until = legs.ms.map(|ms| merger.ports.clock.now().plus_ms(ms));
+                let until = legs.ms.map(|ms| begins_at.plus_ms(ms));
                 or_crash(&invocation, async { one(merger.handle_until(&body, until).await) }).await
             }
             Job::Sweep => {
-                let until = ports.clock.now().plus_ms(SWEEP_MS);
+                let until = begins_at.plus_ms(SWEEP_MS);
                 let work_bucket = WORK.to_owned();
                 let watcher = Watcher { ports: ports.clone(), kube, work_bucket: work_bucket.clone() };
                 let sweeper = Sweeper { ports, maps, work_bucket, left_off: LeftOff::default() };

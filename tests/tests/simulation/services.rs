@@ -71,7 +71,7 @@ impl<T: Default> Containers<T> {
 /// What invocations are given to do at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    pub(crate) scan_limits: ScanLimits,
+    pub(crate) scan: ScanLimits,
     pub(crate) function_ms: Option<u64>,
     pub(crate) legs: Legs,
 }
@@ -97,7 +97,7 @@ impl Fleet {
         World { ports, kube, maps, web, begins_at }: World,
         invocation: Invocation,
         stack: Pipeline,
-        Limits { scan_limits, function_ms, legs }: Limits,
+        Limits { scan: scan_limits, function_ms, legs }: Limits,
     ) -> Option<Fared> {
         match job {
             Job::Split(body) => {

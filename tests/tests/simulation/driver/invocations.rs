@@ -76,7 +76,7 @@ impl Driver {
         self.tell(format!("{invocation} begins, {:?}: {job:?}", gate.pause));
         let ports = ports(&self.world, &self.kube.cloud, &self.record, &self.shaped(), gate);
         let Scenario { pipeline, scan_limits, function_ms, legs, .. } = self.scenario.clone();
-        let limits = Limits { scan_limits, function_ms, legs };
+        let limits = Limits { scan: scan_limits, function_ms, legs };
         let work = self.fleet.clone().run(job, ports, invocation, pipeline, limits);
         self.invocations.spawn_local(async move { (origin, work.await) });
     }

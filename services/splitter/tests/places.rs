@@ -161,7 +161,7 @@ async fn a_prefix_without_a_wanted_object_is_told_after_however_many_legs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_plan_out_of_time_goes_on_where_it_was_and_is_the_same() {
-    let text: String = (0..4_000).map(|number| format!("line {number}\n")).collect();
+    let text = (0..4_000).map(|number| format!("line {number}\n")).collect::<Vec<_>>().concat();
     let mut chunks = Vec::new();
     for share in [LONG, SHORT] {
         let world = MemoryWorld::seeded(0, Faults::none());

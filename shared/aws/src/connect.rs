@@ -7,9 +7,10 @@ use aws_config::{
     BehaviorVersion, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig,
     timeout::TimeoutConfig,
 };
-use fanfold_ports::Ports;
+use fanfold_ports::{Ports, SyncedClock};
 
 use crate::ledger::RetryConflicts;
+use crate::skew::TellTime;
 use crate::{
     DynamoLedger, DynamoTables, EventBridgeSchedules, EventBus, LambdaFunctions, QueueUrls, S3Objects,
     ScheduleGroup, SqsQueues, SqsVisibility, StepFunctionsMaps, SystemClock,
@@ -50,6 +51,7 @@ pub struct Aws {
     s3: aws_sdk_s3::Client,
     dynamodb: aws_sdk_dynamodb::Client,
     sqs: aws_sdk_sqs::Client,
+    clock: Arc<SyncedClock<SystemClock>>,
     sdk: SdkConfig,
     sfn: aws_sdk_sfn::Client,
     whole_checksum: bool,
@@ -66,17 +68,23 @@ impl Aws {
             loader = loader.endpoint_url(endpoint);
         }
         let sdk = loader.load().await;
+        let clock = Arc::new(SyncedClock::new(SystemClock));
+        let time = TellTime(clock.clone());
         let s3 = aws_sdk_s3::config::Builder::from(&within(&sdk, S3_TIMES))
             // Buckets as host names do not resolve on a local endpoint.
             .force_path_style(sdk.endpoint_url().is_some())
+            .interceptor(time.clone())
             .build();
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(&within(&sdk, DYNAMODB_TIMES))
             .retry_classifier(RetryConflicts)
+            .interceptor(time.clone())
             .build();
+        let sqs = aws_sdk_sqs::config::Builder::from(&within(&sdk, SQS_TIMES)).interceptor(time).build();
         Self {
             s3: aws_sdk_s3::Client::from_conf(s3),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
-            sqs: aws_sdk_sqs::Client::new(&within(&sdk, SQS_TIMES)),
+            sqs: aws_sdk_sqs::Client::from_conf(sqs),
+            clock,
             sfn: aws_sdk_sfn::Client::new(&within(&sdk, SFN_TIMES)),
             whole_checksum: settings.whole_checksum,
             region: sdk.region().map(ToString::to_string),
@@ -154,7 +162,7 @@ impl Aws {
             queues: Arc::new(self.queues(urls)),
             events: Arc::new(self.events(None)),
             tables: Arc::new(self.tables()),
-            clock: Arc::new(SystemClock),
+            clock: self.clock.clone(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The ports on AWS: objects on S3, the ledger on DynamoDB, queues on SQS, events and schedules on EventBridge, executions
-//! on Step Functions, users' functions on Lambda, the clock of the machine.
+//! on Step Functions, users' functions on Lambda, the clock of the machine as AWS's answers correct it.
 //!
 //! Each adapter speaks its port's language on the one side and the SDK's on the other, and has one mapping
 //! from the service's errors to the port's three faults. No SDK type is part of a signature here, and no call
@@ -19,6 +19,7 @@ mod maps;
 mod objects;
 mod queues;
 mod schedules;
+mod skew;
 mod tables;
 
 pub use clock::SystemClock;

@@ -6,8 +6,11 @@
 //! lost, and never made up for in a burst.
 //!
 //! Slots are given in small blocks, so that a worker that dies wastes little, and only those of the next two seconds,
-//! so that a changed rate is in force soon. Clocks of workers that differ by d add at most d of the rate to what is
-//! counted in a second.
+//! so that a changed rate is in force soon.
+//!
+//! A slot is used when its worker's clock says so, at most [`LATE_MS`] late. So of workers whose clocks are apart by at
+//! most d, what is asked within a time t are slots of a stretch of t, d and that: in any second the rate is passed by no
+//! more than d of it, and over a long time not at all. [`crate::Skew`] bounds d, whatever the machines' clocks say.
 
 use std::num::NonZeroU32;
 

@@ -30,7 +30,7 @@ pub mod memory;
 
 use std::sync::Arc;
 
-pub use clock::{Clock, Until};
+pub use clock::{Clock, SyncedClock, Until};
 pub use clusters::Clusters;
 pub use error::{Fault, PortError};
 pub use events::Events;

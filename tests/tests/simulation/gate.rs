@@ -13,7 +13,7 @@ use bytes::Bytes;
 use fanfold_ports::{memory::Invocation, objects::ByteStream};
 use futures::StreamExt;
 
-use crate::{chance::Chance, third_party::Errand};
+use crate::{chance::Chance, skew::Machine, third_party::Errand};
 
 /// A pause of one invocation: in its n-th call, before or after the effect.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +37,8 @@ pub(crate) enum Latency {
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) invocation: Invocation,
+    /// Its clock.
+    pub(crate) machine: Arc<Machine>,
     /// When it began, in milliseconds from the start.
     pub(crate) begun_ms: u64,
     pub(crate) chance: Arc<Chance>,
@@ -65,6 +67,7 @@ impl Gate {
     /// still to be sent, no rate would know.
     pub(crate) async fn depart(&self) -> u32 {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.machine.asks(call);
         self.die_if_due(call).await;
         let ms = match self.latency {
             Latency::Some if self.chance.percent(25) => self.chance.within(1..40),
@@ -100,7 +103,9 @@ impl Gate {
 
     /// Waits after a call's effect.
     pub(crate) async fn leave(&self, call: u32) {
+        let second = self.machine.second();
         self.rest(call, false).await;
+        self.machine.answered(call, second);
     }
 
     async fn rest(&self, call: u32, before: bool) {

@@ -23,6 +23,7 @@ mod requests;
 mod scenario;
 mod services;
 mod shape;
+mod skew;
 mod source;
 mod stages;
 mod tally;

@@ -54,7 +54,7 @@ pub(crate) fn ports(
     shape: &Shaped,
     gate: Gate,
 ) -> World {
-    let invocation = gate.invocation.clone();
+    let (invocation, machine) = (gate.invocation.clone(), gate.machine.clone());
     let (cloud, record) = (cloud.clone(), record.clone());
     let Shaped { group_chunks, items, third_party } = shape.clone();
     let world = world.clone();
@@ -73,9 +73,9 @@ pub(crate) fn ports(
         events: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         tables: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
         pacer: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation)),
-        clock: Arc::new(world.clock.clone()),
+        clock: machine,
     };
-    World { ports, kube, maps, web }
+    World { ports, kube, maps, web, begins_at: world.clock.now() }
 }
 
 /// What the world makes of runs.
@@ -95,6 +95,8 @@ pub(crate) struct World {
     pub(crate) kube: KubePorts,
     pub(crate) maps: Arc<dyn Maps>,
     pub(crate) web: Arc<dyn Web>,
+    /// When the invocation begins, as Lambda knows it, who also says when it ends.
+    pub(crate) begins_at: Timestamp,
 }
 
 pub(crate) struct Watched {

@@ -1,6 +1,6 @@
 //! A rate over all workers together: never passed, and nearly all of it used where there is enough to ask.
 
-use fanfold_domain::{Destination, Rate, pace::HORIZON_US, pipeline::Split};
+use fanfold_domain::{Destination, Rate, RunState, pace::HORIZON_US, pipeline::Split};
 use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::memory::{Faults, Rates};
 
@@ -85,4 +85,21 @@ async fn a_rate_is_never_passed_whatever_fails_while_it_changes() {
         asked += lock(&driver.record).asked.len();
     }
     assert!(asked > 4_000, "hardly any of {asked} requests was made again");
+}
+
+/// Each answer of AWS tells a machine the time to a second, and several to less.
+#[tokio::test(start_paused = true)]
+async fn a_rate_is_used_and_passed_by_no_more_than_the_bound_whatever_the_clocks_say() {
+    for (seed, skew_ms) in [2_000, 30_000, 300_000].into_iter().cycle().enumerate().take(6) {
+        let seed = seed as u64;
+        let scenario = Scenario { skew_ms, ..scenario(seed, 600, &[]) };
+        let driver = play(scenario, Faults::seeded(seed, Rates::NONE), false).await;
+        let driver = driver.unwrap_or_else(|wrong| panic!("{skew_ms} ms: {wrong}"));
+        let record = lock(&driver.record);
+        let ends: Vec<_> = record.runs.values().map(|run| (run.state, run.reason.clone())).collect();
+        assert_eq!(ends, [(RunState::Succeeded, None)], "seed {seed}, {skew_ms} ms");
+        assert_eq!(record.asked.len(), 600, "seed {seed}, {skew_ms} ms: some were asked twice");
+        let took_ms = record.asked.iter().map(|asked| asked.at_ms).max().unwrap_or(0);
+        assert!(took_ms < 25_000, "seed {seed}, {skew_ms} ms: {took_ms} ms for what 15 s are enough for");
+    }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::{
     driver::Driver,
     record::{Record, short},
+    skew::apart_ms,
     third_party::Asked,
 };
 
@@ -27,9 +28,9 @@ const LAST_SLOTS_MS: u64 = HORIZON_US / 1_000 + 200 + 1_000 + TOLERANCE_MS;
 pub(crate) fn check(driver: &Driver, record: &Record) -> Result<(), String> {
     check_keys(driver, record)?;
     check_orders(record)?;
-    arrivals(record)
-        .iter()
-        .try_for_each(|(destination, (initial, at))| check_rate(record, destination, *initial, at))
+    arrivals(record).iter().try_for_each(|(destination, (initial, at))| {
+        check_rate(record, destination, *initial, at, apart_ms(driver.scenario.skew_ms))
+    })
 }
 
 /// A request's key that came more than once, if there is one.
@@ -110,17 +111,19 @@ fn arrivals(record: &Record) -> BTreeMap<Destination, (Rate, Vec<u64>)> {
     arrivals
 }
 
-/// In no second has a destination more requests than it may, whoever makes them.
+/// In no second has a destination more requests than it may, whoever makes them: as many as it has slots in that second
+/// and in the time that the clocks of those who use them may be apart.
 fn check_rate(
     record: &Record,
     destination: &Destination,
     initial: Rate,
     arrivals: &[u64],
+    apart_ms: u64,
 ) -> Result<(), String> {
     for (place, from) in arrivals.iter().enumerate() {
         let count = arrivals[place..].partition_point(|at| *at < from + 1_000) as u64;
-        let interval_us = least_interval_us(record, destination, initial, *from);
-        let most = (1_000 + TOLERANCE_MS) * 1_000 / interval_us + 1;
+        let interval_us = least_interval_us(record, destination, initial, *from, apart_ms);
+        let most = (1_000 + TOLERANCE_MS + apart_ms) * 1_000 / interval_us + 1;
         if count > most {
             return Err(format!(
                 "{destination} had {count} requests in the second from {from} ms on, and may have {most}"
@@ -131,12 +134,18 @@ fn check_rate(
 }
 
 /// Of the rates that may be met in the second from a moment on, the highest one's.
-fn least_interval_us(record: &Record, destination: &Destination, initial: Rate, from: u64) -> u64 {
+fn least_interval_us(
+    record: &Record,
+    destination: &Destination,
+    initial: Rate,
+    from: u64,
+    apart_ms: u64,
+) -> u64 {
     let changes = record.rates.get(destination).map_or(&[][..], Vec::as_slice);
     let begun = [(0, initial)].into_iter().chain(changes.iter().copied());
     let ends = changes.iter().map(|(at, _)| *at).chain([u64::MAX]);
-    let met = begun
-        .zip(ends)
-        .filter(|((begins, _), ends)| *begins < from + 1_000 && ends.saturating_add(LAST_SLOTS_MS) > from);
+    let met = begun.zip(ends).filter(|((begins, _), ends)| {
+        *begins < from + 1_000 + apart_ms && ends.saturating_add(LAST_SLOTS_MS + apart_ms) > from
+    });
     met.map(|((_, rate), _)| rate.interval_us()).min().unwrap_or(1)
 }

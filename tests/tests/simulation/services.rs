@@ -98,7 +98,7 @@ impl Fleet {
     pub(crate) async fn run(
         self,
         job: Job,
-        World { ports, kube, maps, web }: World,
+        World { ports, kube, maps, web, begins_at }: World,
         invocation: Invocation,
         stack: Pipeline,
         Limits { scan: scan_limits, function_ms, legs }: Limits,
@@ -115,12 +115,12 @@ impl Fleet {
                     scan_limits,
                     reach: fanfold_domain::Reach::default(),
                 };
-                let until = legs.ms.map(|ms| splitter.ports.clock.now().plus_ms(ms));
+                let until = legs.ms.map(|ms| begins_at.plus_ms(ms));
                 let share = Share { until, strides: legs.strides };
                 or_crash(&invocation, async { one(splitter.handle_until(&body, share).await) }).await
             }
             job @ (Job::Work { .. } | Job::Batch(_)) => {
-                let ends_at = function_ms.map(|ms| ports.clock.now().plus_ms(ms));
+                let ends_at = function_ms.map(|ms| begins_at.plus_ms(ms));
                 let runs = self.workers.take();
                 let worker = Worker {
                     ports,
@@ -181,11 +181,11 @@ impl Fleet {
             }
             Job::Merge(body) => {
                 let merger = Merger { ports, work_bucket: WORK.to_owned() };
-                let until = legs.ms.map(|ms| merger.ports.clock.now().plus_ms(ms));
+                let until = legs.ms.map(|ms| begins_at.plus_ms(ms));
                 or_crash(&invocation, async { one(merger.handle_until(&body, until).await) }).await
             }
             Job::Sweep => {
-                let until = ports.clock.now().plus_ms(SWEEP_MS);
+                let until = begins_at.plus_ms(SWEEP_MS);
                 let work_bucket = WORK.to_owned();
                 let watcher = Watcher {
                     ports: ports.clone(),

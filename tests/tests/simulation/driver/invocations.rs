@@ -1,6 +1,6 @@
 //! Invocations: of functions, of pods, of children of a Map, and what each has to bear.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use fanfold_domain::{
     PLAN, SCAN,
@@ -19,6 +19,7 @@ use crate::{
     ports::{World, lock, ports},
     scenario::{Scenario, Sickness},
     services::{Job, Limits, run_pod},
+    skew::Machine,
     third_party::Errand,
 };
 
@@ -87,6 +88,17 @@ impl Driver {
         self.invoke(origin, job, gate);
     }
 
+    /// By how much the next machine's clock is off.
+    fn off_ms(&self) -> i64 {
+        match i64::try_from(self.scenario.skew_ms) {
+            Ok(most) if most > 0 => {
+                let drawn = self.chance.within(0..2 * self.scenario.skew_ms + 1);
+                i64::try_from(drawn).expect("it is small") - most
+            }
+            _ => 0,
+        }
+    }
+
     pub(super) fn gate_of(&self, invocation: &Invocation, doing: &Doing<'_>) -> Gate {
         let is_rough = self.is_rough();
         let (chance, scenario) = (&self.chance, &self.scenario);
@@ -100,6 +112,7 @@ impl Driver {
         let is_odd = doing.is_work_on_records() && chance.percent(scenario.odd_attempts_percent);
         Gate {
             invocation: invocation.clone(),
+            machine: Arc::new(Machine::new(self.world.clock.clone(), self.off_ms())),
             begun_ms: self.now_ms(),
             chance: self.chance.clone(),
             calls: 0.into(),

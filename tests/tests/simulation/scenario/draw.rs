@@ -78,6 +78,14 @@ impl Scenario {
             let often = if is_rough && chance.percent(percent) { chance.one_of(choices) } else { 0 };
             if fails_alone { 0 } else { often }
         };
+        let of_skew = Chance::of(seed, "skew");
+        let skew_ms = if is_rough && of_skew.percent(25) {
+            of_skew.one_of(&[2 * SECOND, 2 * SECOND, 30 * SECOND, 5 * MINUTE])
+        } else {
+            0
+        };
+        // By an answer that comes hours after its question no clock can be told.
+        let zombies = |permille| if skew_ms == 0 { permille } else { 0 };
         Self {
             seed,
             scan_limits: if chance.percent(30) {
@@ -97,8 +105,12 @@ impl Scenario {
             doubles_percent: often(50, &[5, 20, 60]),
             delays_percent: often(50, &[10, 40]),
             throttled_percent: throttled(&Chance::of(seed, "throttles"), is_rough && !fails_alone),
-            zombies_permille: often(50, &[10, 50, 300]),
-            zombie_mergers_permille: if is_duel && !fails_alone { chance.one_of(&[200, 500]) } else { 0 },
+            zombies_permille: zombies(often(50, &[10, 50, 300])),
+            zombie_mergers_permille: zombies(if is_duel && !fails_alone {
+                chance.one_of(&[200, 500])
+            } else {
+                0
+            }),
             odd_attempts_percent: often(20, &[10, 50]),
             third_party: ThirdParty {
                 troubles_percent: if is_rough && !fails_alone && of_requests.percent(60) {
@@ -129,6 +141,7 @@ impl Scenario {
             visibility_ms: chance.one_of(&[40 * SECOND, 2 * MINUTE, 6 * MINUTE]),
             // At a rate a chunk takes as long as others ask as well.
             function_ms: chance.percent(50).then_some(40 * SECOND).filter(|_| !is_paced),
+            skew_ms,
             concurrency: usize::try_from(chance.within(1..9)).expect("small"),
             call_ms: None,
             is_in_order: false,

@@ -167,6 +167,8 @@ pub(crate) struct Scenario {
     pub(crate) visibility_ms: u64,
     /// How long a worker believes that it may run; one that does not know goes on after any pause.
     pub(crate) function_ms: Option<u64>,
+    /// How far each machine's clock is off at most, in milliseconds.
+    pub(crate) skew_ms: u64,
     /// Invocations at once of each service.
     pub(crate) concurrency: usize,
     /// How long each call takes, in milliseconds; if nothing is said, as chance has it.

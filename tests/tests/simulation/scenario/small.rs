@@ -121,6 +121,7 @@ impl Scenario {
             has_sweeper: true,
             visibility_ms: 2 * MINUTE,
             function_ms: None,
+            skew_ms: 0,
             concurrency: 1,
             call_ms: None,
             is_in_order: false,

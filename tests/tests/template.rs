@@ -2,6 +2,8 @@
 
 #[path = "template/loops.rs"]
 mod loops;
+#[path = "template/policies.rs"]
+mod policies;
 
 use std::{collections::BTreeSet, fs, path::Path};
 

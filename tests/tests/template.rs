@@ -32,7 +32,7 @@ fn template() -> String {
     fs::read_to_string(path).expect("there is a template")
 }
 
-/// The template without CloudFormation's tags: `!GetAtt Queue.Arn` is the text `Queue.Arn`.
+/// The template without its tags: `!GetAtt Queue.Arn` is the text `Queue.Arn`.
 fn parsed() -> Value {
     serde_saphyr::from_str(&template()).expect("the template is YAML")
 }

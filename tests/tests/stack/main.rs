@@ -10,6 +10,7 @@ mod oracle;
 mod rates;
 mod stack;
 mod stages;
+mod strict;
 mod triggers;
 
 use std::collections::HashMap;

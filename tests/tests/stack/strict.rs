@@ -8,8 +8,8 @@ use aws_sdk_lambda::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::{Request, client::conn::http1};
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, client::conn::http1, http::request::Builder};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -38,13 +38,22 @@ const WINDOWS: u64 = 3 * MOST_HOPS;
 const WINDOW: u64 = 2;
 
 /// What the local AWS counted of what it refused, and the longest chain of requests that it saw.
-async fn counted() -> BTreeMap<String, u64> {
+pub(crate) async fn counted() -> BTreeMap<String, u64> {
+    asked(Request::get(PATH), "").await
+}
+
+/// Sets how strict the local AWS is, from now on.
+pub(crate) async fn set(limits: &str) {
+    asked(Request::put(PATH), limits).await;
+}
+
+async fn asked(request: Builder, body: &str) -> BTreeMap<String, u64> {
     let endpoint = variable("AWS_ENDPOINT_URL");
     let host = endpoint.strip_prefix("http://").expect("it has no TLS").to_owned();
     let stream = TcpStream::connect(&host).await.expect("the local AWS listens");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("it speaks HTTP");
     tokio::spawn(connection);
-    let request = Request::get(PATH).header("host", host).body(Empty::<Bytes>::new());
+    let request = request.header("host", host).body(Full::new(Bytes::from(body.to_owned())));
     let answer = sender.send_request(request.expect("it is a request")).await.expect("it answers");
     let body = answer.into_body().collect().await.expect("all of it came").to_bytes();
     serde_json::from_slice(&body).expect("run this on a stack that is up with --strict")

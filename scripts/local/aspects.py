@@ -260,6 +260,13 @@ FUNCTIONS = [
         lambda aws, name: function(aws, name).get("LoggingConfig"),
     ),
     Aspect(
+        "function: recursive loops", "AWS::Lambda::Function",
+        lambda p: p.get("RecursiveLoop", "Terminate"),
+        lambda aws, name: aws.client("lambda").get_function_recursion_config(FunctionName=name)["RecursiveLoop"],
+        lambda aws, name, loops: aws.client("lambda").put_function_recursion_config(
+            FunctionName=name, RecursiveLoop=loops),
+    ),
+    Aspect(
         "function: tries of an asynchronous call", "AWS::Lambda::EventInvokeConfig",
         lambda p: numbers(p, *TRIES),
         lambda aws, name: numbers(invocation(aws, name), *TRIES),

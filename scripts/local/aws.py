@@ -7,18 +7,22 @@ without waiting; here a function gets batches as AWS makes them: as many message
 or the first has waited long enough. (One batch of a queue is gathered at a time; AWS begins with five.) Where a template's
 condition joins or splits texts, it takes that for a text that equals no other.
 
+With --strict it has limits of AWS besides: see strict.py.
+
 And requests are counted: GET /_fanfold/requests tells how many there were, by the client's application
 (AWS_SDK_UA_APP_ID), service and operation; GET /_fanfold/entries how many messages or items these held.
 """
 
 import json
 import re
+import sys
 import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
+import strict
 from awscrt import checksums
 from ministack import app as ministack
 from ministack.services import eventbridge, lambda_svc, s3, sqs, stepfunctions
@@ -32,14 +36,16 @@ APPLICATION = re.compile(rb"\bapp/([\w.-]+)")
 
 requests: Counter[str] = Counter()
 entries: Counter[str] = Counter()
-COUNTS = {"/_fanfold/requests": requests, "/_fanfold/entries": entries}
+COUNTS = {"/_fanfold/requests": lambda: requests, "/_fanfold/entries": lambda: entries}
 inner = ministack.app
 
 
 async def counted(scope: dict, receive, send) -> None:
     if scope["type"] == "http":
+        if limited and (scope["method"], scope["path"]) == ("PUT", "/_fanfold/strict"):
+            return await answer(send, await limited.told(receive))
         if (counts := COUNTS.get(scope["path"])) is not None:
-            return await answer(send, counts)
+            return await answer(send, counts())
         headers = dict(scope["headers"])
         if signed := SERVICE.search(headers.get(b"authorization", b"")):
             application = APPLICATION.search(headers.get(b"user-agent", b""))
@@ -48,6 +54,8 @@ async def counted(scope: dict, receive, send) -> None:
             requests[name] += 1
             if b"x-amz-target" in headers:
                 receive = entries_counted(name, receive)
+            if limited and await limited.answers(service, scope, headers, receive, send):
+                return
     await inner(scope, receive, send)
 
 
@@ -237,5 +245,10 @@ stepfunctions._run_distributed_map = batched(stepfunctions._run_distributed_map)
 sqs._receive_messages_for_esm = windowed(sqs._receive_messages_for_esm)
 for module in (changesets, handlers, stacks):
     module._evaluate_conditions = joined(module._evaluate_conditions)
+limited = strict.asked_for(sys.argv[1:])
+if limited:
+    COUNTS["/_fanfold/strict"] = limited.counts
+# The server has a command line of its own.
+del sys.argv[1:]
 ministack.app = counted
 ministack.main()

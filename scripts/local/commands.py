@@ -41,6 +41,12 @@ def main() -> None:
     up_parser = commands.add_parser("up", help="start it if it does not run, deploy, check")
     up_parser.add_argument("--no-deploy", action="store_true", help="start the local AWS and no more")
     up_parser.add_argument("--enforce-roles", action="store_true", help="let functions do only what their roles allow")
+    up_parser.add_argument("--strict", action="store_true",
+                           help="limit functions as AWS does: docs/LOCAL-AWS.md tells in what")
+    up_parser.add_argument("--concurrency", type=int, metavar="N",
+                           help="with --strict: so many functions run at once at most; 1000 unless said otherwise")
+    up_parser.add_argument("--faults", type=float, metavar="RATE",
+                           help="with --strict: the share of functions' requests that S3 and DynamoDB refuse, as 0.01")
     up_parser.add_argument("--set", action="append", default=[], metavar="Name=Value",
                            help="a parameter of template.yaml; stays set until `down`")
     commands.add_parser("down", help="end it")
@@ -51,7 +57,7 @@ def main() -> None:
     arguments = parser.parse_args()
     match arguments.command:
         case "up":
-            up(arguments.no_deploy, arguments.enforce_roles, arguments.set)
+            up(arguments.no_deploy, arguments.enforce_roles, strict(up_parser, arguments), arguments.set)
         case "down":
             with alone():
                 print("ended" if server.stop() else "it was not running")
@@ -65,10 +71,24 @@ def main() -> None:
             sys.exit(in_environment("lint", clean_environment()))
 
 
-def up(no_deploy: bool, enforce_roles: bool, parameters: list[str]) -> None:
+def strict(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
+    """The arguments that strict.py is given."""
+    at_once, rate = arguments.concurrency, arguments.faults
+    if not arguments.strict and (at_once is not None or rate is not None):
+        parser.error("--concurrency and --faults need --strict")
+    if at_once is not None and at_once < 1:
+        parser.error(f"--concurrency is {at_once}; allowed: 1 or more")
+    if rate is not None and not 0 <= rate < 1:
+        parser.error(f"--faults is {rate}; allowed: from 0 to below 1")
+    given = {"--concurrency": at_once, "--faults": rate}
+    options = [text for name, value in given.items() if value is not None for text in (name, str(value))]
+    return ["--strict", *options] if arguments.strict else []
+
+
+def up(no_deploy: bool, enforce_roles: bool, strict: list[str], parameters: list[str]) -> None:
     with alone():
         began = time.monotonic()
-        started = server.start(enforce_roles)
+        started = server.start(enforce_roles, strict)
         port = server.port()
         print(f"local AWS {'started' if started else 'runs'} on {endpoint(port)} {since(began)}")
         if no_deploy:

@@ -20,6 +20,7 @@ from .settings import (
     PORT,
     SERVER_LOG,
     STATE,
+    STRICT,
     begin_state,
     clean_environment,
     credentials,
@@ -49,14 +50,17 @@ def port() -> int:
     return int(PORT.read_text())
 
 
-def start(enforce_roles: bool) -> bool:
-    """Starts the server unless it runs; whether it did. It begins empty."""
+def start(enforce_roles: bool, strict: list[str]) -> bool:
+    """Starts the server unless it runs; whether it did. It begins empty. `strict` is what strict.py is told."""
     wanted = wanted_port()
     if running():
         if wanted not in (None, port()):
             fail(f"the stack runs on port {port()}, and FANFOLD_PORT is {wanted}: run `scripts/stack down` first")
         if enforce_roles and not ENFORCED_TEMPLATE.exists():
             fail("the stack runs without enforcing roles: run `scripts/stack down` first")
+        if strict and strict != strictness():
+            said = " ".join(strictness()) or "no --strict"
+            fail(f"the stack runs with {said}, and {' '.join(strict)} is wanted: run `scripts/stack down` first")
         return False
     chosen = wanted or DEFAULT_PORT
     if is_taken(chosen):
@@ -65,12 +69,13 @@ def start(enforce_roles: bool) -> bool:
     begin_state()
     if enforce_roles:
         ENFORCED_TEMPLATE.touch()
+    STRICT.write_text(json.dumps(strict))
     PORT.write_text(str(chosen))
     # The server inherits the file and with it the lock.
     with open(PID, "w") as file, open(SERVER_LOG, "w") as log:
         fcntl.flock(file, fcntl.LOCK_EX)
         server = subprocess.Popen(
-            [python, PROGRAM],
+            [python, PROGRAM, *strict],
             env=environment(chosen, enforce_roles),
             cwd=STATE,
             stdin=subprocess.DEVNULL,
@@ -82,6 +87,11 @@ def start(enforce_roles: bool) -> bool:
         file.write(str(server.pid))
     wait_until_ready(chosen, server)
     return True
+
+
+def strictness() -> list[str]:
+    """What our server, which runs, was told of strict.py's."""
+    return json.loads(STRICT.read_text()) if STRICT.exists() else []
 
 
 def stop() -> bool:

@@ -21,6 +21,8 @@ OUTPUTS = STATE / "outputs.json"
 AWS_CONFIG = STATE / "aws-config"
 # There where roles are enforced.
 ENFORCED_TEMPLATE = STATE / "template.yaml"
+# There where it is strict: with what.
+STRICT = STATE / "strict.json"
 
 
 

@@ -1,5 +1,10 @@
 //! template.yaml against the programs it configures.
 
+#[path = "template/loops.rs"]
+mod loops;
+#[path = "template/policies.rs"]
+mod policies;
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use fanfold_domain::message::tick_of;
@@ -25,6 +30,11 @@ fn variables(lines: &[&str], indent: usize) -> BTreeSet<String> {
 fn template() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
     fs::read_to_string(path).expect("there is a template")
+}
+
+/// The template without its tags: `!GetAtt Queue.Arn` is the text `Queue.Arn`.
+fn parsed() -> Value {
+    serde_saphyr::from_str(&template()).expect("the template is YAML")
 }
 
 #[test]

@@ -92,7 +92,7 @@ async fn a_function_that_is_not_there_or_not_allowed_fails_the_run_with_the_reas
 }
 
 /// An archive of one file, which is not compressed.
-fn zip(name: &str, contents: &[u8]) -> Vec<u8> {
+pub(crate) fn zip(name: &str, contents: &[u8]) -> Vec<u8> {
     let u16s = |values: &[u16]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
     let u32s = |values: &[usize]| {
         let narrow = |value: &usize| u32::try_from(*value).expect("it is small").to_le_bytes();

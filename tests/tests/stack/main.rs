@@ -3,6 +3,7 @@
 //! `scripts/test` starts the local AWS, deploys the functions and sets what is read here.
 
 mod clusters;
+mod crowded;
 mod demos;
 mod functions;
 mod maps;
@@ -10,6 +11,7 @@ mod oracle;
 mod rates;
 mod stack;
 mod stages;
+mod strict;
 mod triggers;
 
 use std::collections::HashMap;

@@ -119,7 +119,15 @@ impl Splitter {
         }
         tracing::info!(run_id = %id, stage = name, "stage begins");
         let fan_out = FanOut { splitter: self, run: &run };
-        fan_out.begin_stage(stage, &fan_out.chunk_bytes(stage)).await?;
+        match fan_out.begin_stage(stage, &fan_out.chunk_bytes(stage)).await {
+            Err(error) if error.is_final() => {
+                let reason = format!("stage {name} cannot be begun: {error}");
+                fail(&self.ports, id, generation, &reason).await?;
+                return Ok(());
+            }
+            Err(error) => return Err(self.noted(id, Some(&name), error).await),
+            Ok(()) => {}
+        }
         change(&*self.ports.ledger, id, |run| {
             let mut begun = run.clone();
             begun.begun_stages.push(name.clone());
@@ -130,16 +138,57 @@ impl Splitter {
     }
 
     /// Does all steps of `planning`, whether or not some were done before. What no further try would mend ends the
-    /// run with its reason, and not with the hour in which it could not be planned.
+    /// run with its reason, and not with the tries in which it could not be planned.
     async fn plan(&self, run: &Run) -> Result<(), SplitterError> {
+        let run = &self.count_try(run).await?;
         match self.try_to_plan(run).await {
             Err(error) if error.is_final() => {
                 let reason = format!("it cannot be planned: {error}");
                 fail(&self.ports, &run.id, run.generation, &reason).await?;
                 Ok(())
             }
-            planned => planned,
+            Err(error) => Err(self.noted(&run.id, None, error).await),
+            Ok(()) => Ok(()),
         }
+    }
+
+    /// Counts the try that begins in the run's item, before anything of it is done: one that dies is counted too. A new
+    /// run, and one that was tried a short time ago, cost no write.
+    async fn count_try(&self, run: &Run) -> Result<Run, SplitterError> {
+        let now = self.ports.clock.now();
+        if run.counting_try(now).is_none() {
+            return Ok(run.clone());
+        }
+        Ok(change(&*self.ports.ledger, &run.id, |run| {
+            Ok(run.counting_try(now).filter(|run| run.state == RunState::Planning))
+        })
+        .await?)
+    }
+
+    /// The tries of a run that waits for others now, for a scan or its plan step, were no failures.
+    async fn forget_tries(&self, run: &Run) -> Result<(), SplitterError> {
+        if run.planning_tries.is_some() {
+            change(&*self.ports.ledger, &run.id, |run| {
+                let is_due = run.state == RunState::Planning && run.planning_tries.is_some();
+                Ok(is_due.then(|| Run { planning_tries: None, ..run.clone() }))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Notes what a try met with in the run's item, where its deadline finds it, should no further try fare better. If it
+    /// cannot be noted, the log has it.
+    async fn noted(&self, id: &RunId, stage: Option<&str>, error: SplitterError) -> SplitterError {
+        let text = error.to_string();
+        let noted = change(&*self.ports.ledger, id, |run| {
+            let is_due = matches!(run.state, RunState::Planning | RunState::Running);
+            Ok(run.noting_trouble(stage, &text).filter(|_| is_due))
+        });
+        if let Err(unnoted) = noted.await {
+            tracing::warn!(run_id = %id, error = %unnoted, "what a try met with is not noted");
+        }
+        error
     }
 
     async fn try_to_plan(&self, run: &Run) -> Result<(), SplitterError> {
@@ -147,8 +196,14 @@ impl Splitter {
         let fan_out = FanOut { splitter: self, run: &run };
         match self.look_at(&run).await {
             Ok(Next::Send(planned)) => fan_out.send(planned).await,
-            Ok(Next::Scan(scan)) => fan_out.send_scan(scan).await,
-            Ok(Next::PlanStep) => fan_out.send_plan_step().await,
+            Ok(Next::Scan(scan)) => {
+                fan_out.send_scan(scan).await?;
+                self.forget_tries(&run).await
+            }
+            Ok(Next::PlanStep) => {
+                fan_out.send_plan_step().await?;
+                self.forget_tries(&run).await
+            }
             Err(SplitterError::Plan(PlanError::Port(error))) => Err(error.into()),
             Err(SplitterError::Plan(PlanError::SourceChanged(found))) => {
                 source_changed(&self.ports, &run, run.generation, &found.to_string()).await?;

@@ -3,16 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use fanfold_domain::{
-    ObjectName, Run, RunState,
+    GroupIndex, Grouping, ObjectName, Plan, Run, RunState, Sums,
     map::{BatchMessage, Children, MapInput},
-    message::{LaunchMessage, decode},
+    message::{Intake, LaunchMessage, decode, encode},
     pipeline::Pipeline,
 };
 use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::{
     Ledger, Queue,
+    contract::sample_run,
+    ledger::StageId,
     maps::MapStatus,
-    memory::{Faults, Invocation, MemoryWorld, Rates},
+    memory::{Faults, Faulty, Invocation, MEMORY_EPOCH, MemoryWorld, Rates},
 };
 use fanfold_splitter::{Splitter, SplitterError};
 use serde_json::json;
@@ -28,23 +30,23 @@ fn pipeline(fan_out: &str, stage: &str) -> Pipeline {
     Pipeline::parse(&text).unwrap()
 }
 
-/// Sends the splitter the event of a source of `records` records.
-async fn split(world: &MemoryWorld, pipeline: &Pipeline, records: usize) -> Result<(), SplitterError> {
-    let head = world.objects.insert("input", KEY, "x\n".repeat(records));
-    let ports = world.ports(&Invocation::new("splitter"));
-    let splitter = Splitter {
-        ports,
-        maps: std::sync::Arc::new(fanfold_ports::memory::Faulty::new(
-            world.maps.clone(),
-            world.faults.clone(),
-            Invocation::new("splitter"),
-        )),
+fn splitter(world: &MemoryWorld, pipeline: &Pipeline) -> Splitter {
+    let maps = Faulty::new(world.maps.clone(), world.faults.clone(), Invocation::new("splitter"));
+    Splitter {
+        ports: world.ports(&Invocation::new("splitter")),
+        maps: std::sync::Arc::new(maps),
         work_bucket: "work".into(),
         input_bucket: "input".into(),
         output_bucket: "output".into(),
         default_pipeline: Some(pipeline.clone()),
         scan_limits: ScanLimits::DEFAULT,
-    };
+    }
+}
+
+/// Sends the splitter the event of a source of `records` records.
+async fn split(world: &MemoryWorld, pipeline: &Pipeline, records: usize) -> Result<(), SplitterError> {
+    let head = world.objects.insert("input", KEY, "x\n".repeat(records));
+    let splitter = splitter(world, pipeline);
     let object = json!({"key": KEY, "size": head.size_bytes, "etag": head.etag.as_str(), "sequencer": "01"});
     let detail = json!({"bucket": {"name": "input"}, "object": object});
     let event = json!({"source": "aws.s3", "detail-type": "Object Created", "detail": detail});
@@ -131,4 +133,48 @@ async fn an_event_that_is_tried_until_it_goes_well_starts_one_execution() {
         assert_eq!((run(&world).await.state, lines.len()), (RunState::Running, 9), "seed {seed}");
     }
     assert!(tries > 40, "{tries}");
+}
+
+/// A running run of two stages, the second of which waits for all of the first, which has ended; and the message that
+/// begins the second.
+async fn with_a_stage_to_begin(world: &MemoryWorld) -> String {
+    let mut run = Run { state: RunState::Running, ..sample_run("staged", MEMORY_EPOCH) };
+    let document = "{pipeline: p, source: {format: lines}, fan_out: distributed-map, \
+                    stages: [{name: s, process: copy}, {name: t, process: copy}]}";
+    run.pipeline = Pipeline::parse(document).unwrap();
+    run.plan = Some(Plan { grouping: Grouping { chunks: 3, group_chunks: 4 }, ..Plan::unplanned() });
+    world.ledger.create_run(&run).await.unwrap();
+    world.ledger.mark_folded(&StageId::first_of(&run), GroupIndex(0), Sums::default()).await.unwrap();
+    encode(&Intake::Stage { run: run.id, generation: run.generation, stage: 1 })
+}
+
+#[tokio::test]
+async fn a_later_stage_that_can_never_begin_fails_its_run_with_the_reason() {
+    let world = MemoryWorld::seeded(0, Faults::none());
+    let message = with_a_stage_to_begin(&world).await;
+    let execution = format!("{}-t-0", run(&world).await.id);
+    world.faults.refuse(execution);
+    splitter(&world, &pipeline("distributed-map", "timeout: 10s")).handle(&message).await.unwrap();
+    let run = run(&world).await;
+    assert_eq!(run.state, RunState::Failed);
+    let reason = run.reason.unwrap();
+    assert!(reason.contains("stage t cannot be begun") && reason.contains("AccessDenied"), "{reason}");
+    assert_eq!(world.queues.drain(Queue::Folds).len(), 1, "its bad records are to be listed");
+}
+
+#[tokio::test]
+async fn what_keeps_a_later_stage_from_beginning_for_now_is_noted_and_tried_again() {
+    let faults = Faults::seeded(1, Rates { transient: 10_000, ..Rates::NONE });
+    let world = MemoryWorld::seeded(0, faults);
+    let message = with_a_stage_to_begin(&world).await;
+    let calm = splitter(&world, &pipeline("distributed-map", "timeout: 10s"));
+    let maps = Faulty::new(world.maps.clone(), world.faults.clone(), Invocation::new("splitter"));
+    let throttled = Splitter { ports: world.calm_ports(), maps: std::sync::Arc::new(maps), ..calm };
+    throttled.handle(&message).await.unwrap_err();
+    let troubled = run(&world).await;
+    assert_eq!(troubled.state, RunState::Running);
+    assert!(troubled.trouble_of(Some("t")).unwrap().contains("SlowDown"));
+    world.faults.cease();
+    throttled.handle(&message).await.unwrap();
+    assert!(run(&world).await.has_begun("t"));
 }

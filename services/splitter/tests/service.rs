@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+use std::sync::Arc;
+
 use fanfold_domain::{
     ByteRange, ChunkIndex, Grouping, ObjectName, Origin, Plan, Run, RunId, RunState, Stamp, Sums,
     message::{ChunkMessage, FoldMessage, Intake, Submission, decode, encode},
@@ -9,10 +11,10 @@ use fanfold_domain::{
 };
 use fanfold_engine::plan::ScanLimits;
 use fanfold_ports::{
-    Ledger, Objects, Ports, Queue,
+    Clock, Ledger, Objects, Ports, Queue,
     contract::sample_run,
     ledger::{Freshness, StageId},
-    memory::{Faults, Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
+    memory::{Faults, Faulty, Invocation, MEMORY_EPOCH, MemoryWorld, Rates, memory_ports},
     objects::{Condition, ObjectHead},
 };
 use fanfold_splitter::Splitter;
@@ -386,4 +388,46 @@ async fn what_a_run_of_an_unreadable_pipeline_wrote_is_no_source() {
     let head = world.objects.head(&name, None).await.unwrap().unwrap();
     splitter.handle(&event(&name.key, &head, "01")).await.unwrap();
     assert_eq!(runs(&world).await, []);
+}
+
+/// A splitter that dies counts too, so that the try is noted before anything is done.
+#[tokio::test(start_paused = true)]
+async fn tries_at_planning_are_counted_where_they_are_apart_and_a_new_run_costs_no_write() {
+    let (world, _) = splitter();
+    let splitter = splitter_on(&world, world.calm_ports());
+    let head = world.objects.insert("input", KEY, SOURCE);
+    splitter.handle(&event(KEY, &head, "01")).await.unwrap();
+    assert_eq!(only_run(&world).await.planning_tries, None);
+
+    // Nothing of it can be read for now.
+    let run = Run {
+        id: RunId::derive("p", &Origin::Submission { idempotency_key: "slow" }),
+        ..sample_run("slow", MEMORY_EPOCH)
+    };
+    world.ledger.create_run(&run).await.unwrap();
+    let faults = Faults::seeded(1, Rates { transient: 10_000, ..Rates::NONE });
+    let objects = Faulty::new(world.objects.clone(), faults, Invocation::new("splitter"));
+    let slow = splitter_on(&world, Ports { objects: Arc::new(objects), ..world.calm_ports() });
+    let resume = encode(&Intake::Resume { run: run.id.clone() });
+    let mut counts = Vec::new();
+    for minutes in [1, 10, 1, 10] {
+        world.clock.sleep_ms(minutes * 60_000).await;
+        slow.handle(&resume).await.unwrap_err();
+        let now = world.ledger.run(&run.id, Freshness::Consistent).await.unwrap().unwrap();
+        assert!(now.trouble_of(None).unwrap().contains("SlowDown"));
+        counts.push(now.planning_tries.map_or(0, |tries| tries.count));
+    }
+    assert_eq!(counts, [0, 1, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waits_for_its_plan_step_forgets_its_tries() {
+    let (world, splitter) = splitter();
+    let document =
+        "{pipeline: p, source: {items: plan}, plan: {command: [./plan]}, stages: [{name: s, process: copy}]}";
+    let run = Run { pipeline: Pipeline::parse(document).unwrap(), ..sample_run("planned", MEMORY_EPOCH) };
+    world.ledger.create_run(&run.counting_try(MEMORY_EPOCH.plus_ms(600_000)).unwrap()).await.unwrap();
+    world.clock.sleep_ms(2 * 600_000).await;
+    splitter.handle(&encode(&Intake::Resume { run: run.id.clone() })).await.unwrap();
+    assert_eq!((sent_chunks(&world), only_run(&world).await.planning_tries), (vec![0], None));
 }

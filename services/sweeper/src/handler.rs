@@ -151,9 +151,10 @@ impl Sweeper {
         match repair {
             Repair::CleanUp => return self.clean_up(run).await,
             Repair::EndByDeadline => return self.end_by_deadline(&run).await,
-            Repair::EndPlanning => {
-                let reason = "it could not be planned within an hour: the splitter's log tells why";
-                fail(&self.ports, id, run.generation, reason).await?;
+            Repair::EndPlanning(count) => {
+                let why = run.trouble_of(None).unwrap_or("the splitter's log tells why");
+                let reason = format!("it could not be planned in {count} further tries: {why}");
+                fail(&self.ports, id, run.generation, &reason).await?;
                 return Ok(());
             }
             Repair::Plan => self.send(Queue::Intake, encode(&Intake::Resume { run: id.clone() })).await?,
@@ -172,7 +173,7 @@ impl Sweeper {
     /// Gives what was repaired time to take effect: otherwise each sweep would send everything once more, and
     /// a queue that is slow would be made slower.
     async fn note_repair(&self, run: &Run) -> Result<(), SweeperError> {
-        let noted = Run { updated_at: self.ports.clock.now(), ..run.clone() };
+        let noted = Run { repaired_at: Some(self.ports.clock.now()), ..run.clone() };
         // Stale: it is getting on.
         self.ports.ledger.save_run(&noted).await?;
         Ok(())
@@ -211,7 +212,8 @@ impl Sweeper {
             }
             progress => progress?,
         };
-        let reason = format!("not done at its deadline: still {} then{progress}", run.state);
+        let troubles = troubles(run);
+        let reason = format!("not done at its deadline: still {} then{progress}{troubles}", run.state);
         if run.state == RunState::Completing {
             return Ok(give_up(&self.ports, &run.id, RunState::Failed, &reason).await?);
         }
@@ -269,6 +271,22 @@ impl Sweeper {
     pub(crate) async fn send(&self, queue: Queue, body: String) -> Result<(), SweeperError> {
         Ok(self.ports.queues.send(queue, vec![Outgoing::now(body)]).await?)
     }
+}
+
+/// What kept the run from being planned, or stages from being begun, that still are not.
+fn troubles(run: &Run) -> String {
+    let mut text = String::new();
+    if run.state == RunState::Planning
+        && let Some(error) = run.trouble_of(None)
+    {
+        text += &format!("; when it was last tried to be planned: {error}");
+    }
+    for stage in run.pipeline.stages.iter().filter(|stage| !run.has_begun(&stage.name)) {
+        if let Some(error) = run.trouble_of(Some(&stage.name)) {
+            text += &format!("; stage {} could not be begun: {error}", stage.name);
+        }
+    }
+    text
 }
 
 /// Whether a stage that waits for all of the one at this place was not begun.

@@ -1,11 +1,12 @@
 //! What a run needs that is not settled: pure.
 
-use fanfold_domain::{Cleaning, PLAN, Run, RunState, Timestamp};
+use fanfold_domain::{Cleaning, PLAN, Run, RunState, Timestamp, run::TRIES_APART_MS};
 
 /// Longer than a splitter may take, with its redelivery.
-const PLANNING_MS: u64 = 10 * 60_000;
-/// A run that could not be planned for so long never will be: its splitter dies at every try.
-const NEVER_PLANNED_MS: u64 = 60 * 60_000;
+const PLANNING_MS: u64 = TRIES_APART_MS;
+/// A run that did not get on in so many further tries never will: about an hour of them. Only tries that began are
+/// counted, so that a run that waits behind others is not failed for it.
+const MOST_TRIES: u32 = 5;
 /// Longer than a full group waits for its fold.
 const RUNNING_MS: u64 = 5 * 60_000;
 /// Longer than a merger may take, with its redelivery.
@@ -26,8 +27,8 @@ const CLEANING_MS: u64 = 17 * 60_000;
 pub(crate) enum Repair {
     /// It is past its deadline: end it.
     EndByDeadline,
-    /// It was planned again and again for too long: end it.
-    EndPlanning,
+    /// It was tried to be planned so often without getting on: end it.
+    EndPlanning(u32),
     /// Have it planned again.
     Plan,
     /// Have full groups folded again, and finish it if all are.
@@ -71,13 +72,13 @@ pub(crate) fn repair(run: &Run, now: Timestamp) -> Option<Repair> {
     if now >= run.deadline_at {
         return Some(Repair::EndByDeadline);
     }
-    let still_for = now.ms_since(run.updated_at);
+    let still_for = now.ms_since(run.stirred_at());
     match run.state {
-        // A scan by workers takes as long as the source is large; its run ends at the deadline at the latest.
-        RunState::Planning if run.scan.is_none() && now.ms_since(run.created_at) >= NEVER_PLANNED_MS => {
-            Some(Repair::EndPlanning)
+        RunState::Planning if still_for >= planning_ms(run) => {
+            let tries = run.planning_tries.filter(|tries| tries.counted_at > run.updated_at);
+            let count = tries.map_or(0, |tries| tries.count);
+            Some(if count >= MOST_TRIES { Repair::EndPlanning(count) } else { Repair::Plan })
         }
-        RunState::Planning if still_for >= planning_ms(run) => Some(Repair::Plan),
         RunState::Running if still_for >= RUNNING_MS => Some(Repair::Fold),
         RunState::Completing if still_for >= COMPLETING_MS => Some(Repair::Assemble),
         _ => None,

@@ -59,6 +59,9 @@ pub struct Watcher {
     pub left_off: WatchLeftOff,
 }
 
+/// What a cluster answers that is asked for its Jobs.
+type Answer = Result<Vec<KubeJobState>, ClusterError>;
+
 /// What the clusters answered.
 #[derive(Default)]
 struct Sight {
@@ -251,7 +254,7 @@ impl Watcher {
             Some(outage) if outage.leaves_out(now) => outage.gives_up(now) && has_launches(cluster),
             _ => true,
         });
-        let answers: Vec<(&Cluster, Option<Result<Vec<KubeJobState>, ClusterError>>)> = stream::iter(due)
+        let answers: Vec<(&Cluster, Option<Answer>)> = stream::iter(due)
             .map(|cluster| async move {
                 let is_late = self.ports.clock.now() >= until;
                 (cluster, if is_late { None } else { Some(self.kube.clusters.jobs(cluster).await) })
@@ -272,7 +275,7 @@ impl Watcher {
     async fn note_answer(
         &self,
         cluster: &Cluster,
-        answer: Result<Vec<KubeJobState>, ClusterError>,
+        answer: Answer,
         outages: &mut BTreeMap<String, Outage>,
         jobs: &mut BTreeMap<String, Vec<KubeJobState>>,
     ) -> Result<(), PortError> {

@@ -79,21 +79,83 @@ async fn a_run_that_is_getting_on_is_left_alone() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_run_stuck_in_planning_is_planned_again_every_ten_minutes_and_failed_after_an_hour() {
-    let (world, sweeper, run) = world(RunState::Planning).await;
-    for _ in 0..59 {
+/// As the splitter does for each message of a run in planning, and dies then.
+async fn try_in_vain(world: &MemoryWorld, run: &Run) -> usize {
+    let resumes = world.queues.drain(Queue::Intake);
+    for message in &resumes {
+        assert_eq!(decode::<Intake>(&message.body).unwrap(), Intake::Resume { run: run.id.clone() });
+        if let Some(counted) = now(world, run).await.counting_try(world.clock.now()) {
+            world.ledger.save_run(&counted).await.unwrap();
+        }
+    }
+    resumes.len()
+}
+
+async fn sweep_each_minute(world: &MemoryWorld, sweeper: &Sweeper, minutes: u64) {
+    for _ in 0..minutes {
         world.clock.sleep_ms(MINUTE).await;
         sweeper.sweep(NEVER).await.unwrap();
     }
-    let resumes = world.queues.drain(Queue::Intake);
-    assert_eq!(resumes.len(), 5);
-    assert!(resumes.iter().all(|message| decode::<Intake>(&message.body).unwrap() == Intake::Resume { run: run.id.clone() }));
-    world.clock.sleep_ms(MINUTE).await;
-    sweeper.sweep(NEVER).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_stuck_in_planning_is_planned_again_every_ten_minutes_and_failed_after_five_further_tries() {
+    let (world, sweeper, run) = world(RunState::Planning).await;
+    let mut tries = 0;
+    for _ in 0..59 {
+        sweep_each_minute(&world, &sweeper, 1).await;
+        tries += try_in_vain(&world, &run).await;
+    }
+    assert_eq!((tries, now(&world, &run).await.state), (5, RunState::Planning));
+    let noted = now(&world, &run).await.noting_trouble(None, "the bucket is slow").unwrap();
+    world.ledger.save_run(&noted).await.unwrap();
+    sweep_each_minute(&world, &sweeper, 1).await;
     let run = now(&world, &run).await;
     assert_eq!(run.state, RunState::Failed);
-    assert!(run.reason.unwrap().contains("could not be planned within an hour"));
+    assert_eq!(run.reason.unwrap(), "it could not be planned in 5 further tries: the bucket is slow");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waits_behind_others_is_not_failed_for_it() {
+    let (world, sweeper, run) = world(RunState::Planning).await;
+    sweep_each_minute(&world, &sweeper, 5 * 60).await;
+    assert_eq!(now(&world, &run).await.state, RunState::Planning);
+    // Its messages come all at once: that is one try.
+    assert_eq!(try_in_vain(&world, &run).await, 30);
+    assert_eq!(now(&world, &run).await.planning_tries.unwrap().count, 1);
+    sweep_each_minute(&world, &sweeper, 20).await;
+    assert_eq!(now(&world, &run).await.state, RunState::Planning);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_planning_gets_on_is_not_failed_however_long_it_takes() {
+    let (world, sweeper, run) = world(RunState::Planning).await;
+    for _ in 0..10 {
+        for _ in 0..40 {
+            sweep_each_minute(&world, &sweeper, 1).await;
+            try_in_vain(&world, &run).await;
+        }
+        let now = now(&world, &run).await;
+        assert_eq!(now.state, RunState::Planning);
+        world.ledger.save_run(&Run { updated_at: world.clock.now(), ..now }).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_tells_what_kept_a_stage_from_being_begun() {
+    let (world, sweeper, run) = world(RunState::Running).await;
+    let name = run.last_stage().name.clone();
+    let noted = run.noting_trouble(Some(&name), "start of x: ThrottlingException (transient)").unwrap();
+    world.ledger.save_run(&noted).await.unwrap();
+    world.clock.sleep_ms(25 * HOUR).await;
+    sweeper.sweep(NEVER).await.unwrap();
+    let reason = now(&world, &run).await.reason.unwrap();
+    assert!(
+        reason.ends_with(&format!(
+            "; stage {name} could not be begun: start of x: ThrottlingException (transient)"
+        )),
+        "{reason}"
+    );
 }
 
 /// All tries of a plan step may take longer than a splitter does.

@@ -9,6 +9,7 @@ use crate::{
     Announcement, ByteRange, ChunkIndex, Epoch, Generation, Grouping, ObjectName, PLAN, RunId, SCAN, Scan,
     Sequencer, SourcePin, Sums, TickTime,
     key::StageKeys,
+    message::truncate,
     pipeline::{Pipeline, Stage},
 };
 
@@ -199,12 +200,21 @@ pub struct Run {
     /// Milestones that it passed and that are not known to be announced, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unannounced: Vec<Announcement>,
+    /// The tries at planning it since it last got on, but the one with which it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planning_tries: Option<Tries>,
+    /// What last kept it from being planned, or a stage from being begun.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<Trouble>,
+    /// When the sweeper last sent again what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repaired_at: Option<Timestamp>,
     /// How far the removal of its work objects is.
     #[serde(default)]
     pub cleaning: Cleaning,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When this item last changed.
+    /// When it last got on.
     pub updated_at: Timestamp,
     /// When it fails if it has not ended.
     pub deadline_at: Timestamp,
@@ -223,6 +233,29 @@ pub enum Cleaning {
     Done(Timestamp),
     /// It failed at every try; what is left expires by the work bucket's rules.
     GivenUp(Timestamp),
+}
+
+/// Tries at planning a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tries {
+    /// How many, of those that began at least [`TRIES_APART_MS`] after the one that was counted before: an outage of
+    /// seconds may see several deliveries of one message.
+    pub count: u32,
+    /// When the last of them began.
+    pub counted_at: Timestamp,
+}
+
+/// How long after a counted try at planning a further one counts. Longer than a splitter may take.
+pub const TRIES_APART_MS: u64 = 10 * 60_000;
+
+/// What kept a run from being planned, or a stage from being begun, though a further try may mend it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The stage that was to begin; none where the run was to be planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// What the try met with.
+    pub error: String,
 }
 
 /// The chunks that the Map of a stage left undone, on their way by the queue of chunks.
@@ -286,6 +319,9 @@ impl Run {
             finished_stages: Vec::new(),
             begun_stages: Vec::new(),
             unannounced: Vec::new(),
+            planning_tries: None,
+            troubles: Vec::new(),
+            repaired_at: None,
             cleaning: Cleaning::NotBegun,
             created_at: now,
             updated_at: now,
@@ -322,6 +358,40 @@ impl Run {
         self.finished_stages.push(stage.to_owned());
         self.unannounced.push(Announcement::of_stage(self, stage, now));
         true
+    }
+
+    /// The run with a try at planning counted that begins now. `None` if the one counted before began a short time ago.
+    /// Counting begins anew once the run got on: only tries without any progress add up.
+    pub fn counting_try(&self, now: Timestamp) -> Option<Self> {
+        let before = self.planning_tries.filter(|tries| tries.counted_at > self.updated_at);
+        let last = before.map_or(self.updated_at, |tries| tries.counted_at);
+        let count = before.map_or(0, |tries| tries.count) + 1;
+        let is_apart = now.ms_since(last) >= TRIES_APART_MS;
+        is_apart.then(|| Self { planning_tries: Some(Tries { count, counted_at: now }), ..self.clone() })
+    }
+
+    /// The run with what a try at planning it, or at beginning a stage of it, met with. `None` if that stands there.
+    pub fn noting_trouble(&self, stage: Option<&str>, error: &str) -> Option<Self> {
+        let trouble = Trouble { stage: stage.map(str::to_owned), error: truncate(error.to_owned()) };
+        if self.troubles.contains(&trouble) {
+            return None;
+        }
+        let mut run = self.clone();
+        run.troubles.retain(|other| other.stage != trouble.stage);
+        run.troubles.push(trouble);
+        Some(run)
+    }
+
+    /// What last kept the run from being planned, or a stage from being begun.
+    pub fn trouble_of(&self, stage: Option<&str>) -> Option<&str> {
+        let trouble = self.troubles.iter().find(|trouble| trouble.stage.as_deref() == stage);
+        trouble.map(|trouble| trouble.error.as_str())
+    }
+
+    /// When it last got on, was tried, or was sent again what it waits for.
+    pub fn stirred_at(&self) -> Timestamp {
+        let tried_at = self.planning_tries.map(|tries| tries.counted_at);
+        self.updated_at.max(self.repaired_at.unwrap_or_default()).max(tried_at.unwrap_or_default())
     }
 
     /// Whether a stage that waits for all of another was begun.

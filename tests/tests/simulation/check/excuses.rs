@@ -34,7 +34,7 @@ impl Ended<'_> {
             true
         } else if reason.contains("the source was replaced") {
             !scenario.is_versioned && self.record.sources.len() > 1
-        } else if reason.contains("not done at its deadline") || reason.contains("within an hour") {
+        } else if reason.contains("not done at its deadline") || reason.contains("could not be planned in") {
             scenario.has(|act| matches!(act, Act::Outage { ms, .. } if *ms > 3_600_000))
         } else if reason.contains("the source could not be scanned") {
             is_faulty || scenario.sick_chunk.is_some()

@@ -13,7 +13,7 @@ use fanfold_runtime::{
         FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
         FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
-    sqs::{Delivery, run_batch},
+    sqs::{Delivery, Receipts, run_batch},
     step::{Answer, Named, Trigger},
 };
 
@@ -35,6 +35,9 @@ fn read(variables: &mut Variables<'_>) -> Config {
     }
 }
 
+/// The longest a message that failed waits, in seconds: less than the visibility timeout of `launches`.
+const LONGEST_DELAY_S: u32 = 120;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
@@ -42,6 +45,7 @@ async fn main() -> ExitCode {
             Variables::from_environment(Function::Launcher, read)?;
         let whole_checksum = settings.whole_checksum;
         let aws = Aws::connect(settings).await;
+        let visibility = aws.visibility();
         let queues = QueueUrls {
             launches: Some(launches),
             completions: Some(completions.clone()),
@@ -59,7 +63,7 @@ async fn main() -> ExitCode {
         let ports = aws.ports(table, queues);
         let launcher = Arc::new(Launcher { ports, kube, surroundings, runs: RunCache::default() });
         Ok(move |trigger: Trigger, _| {
-            let launcher = launcher.clone();
+            let (launcher, visibility) = (launcher.clone(), visibility.clone());
             async move {
                 let event = match trigger {
                     Trigger::Messages(event) => event,
@@ -69,8 +73,14 @@ async fn main() -> ExitCode {
                         return Ok(Answer::Item {});
                     }
                 };
+                let receipts = Receipts::of(&event, LONGEST_DELAY_S);
                 let handle = async |message: Delivery| launcher.handle(&message.body).await;
-                Ok(Answer::Messages(run_batch(event, 1, handle).await?))
+                let response = run_batch(event, 1, handle).await?;
+                let change = async |queue: String, receipt: String, delay_s| {
+                    visibility.change(&queue, &receipt, delay_s).await
+                };
+                receipts.delay(&response, change).await;
+                Ok(Answer::Messages(response))
             }
         })
     })

@@ -1,10 +1,10 @@
 //! The list of bad records, `<key>_Errors`: written before the output, and for a run that failed.
 
 use fanfold_domain::{
-    Cleaning, Epoch, GroupCount, GroupIndex, Grouping, Run, RunId, RunState, Stamp, Standing, Sums,
+    Cleaning, Epoch, GroupCount, GroupIndex, Grouping, Report, Run, RunId, Stamp, Standing, Sums,
 };
 use fanfold_engine::publish::{ListUpload, StageReport, report_bad_records, write_bad_records};
-use fanfold_lifecycle::fence_formers;
+use fanfold_lifecycle::{change, fence_formers};
 use fanfold_ports::{
     ledger::StageId,
     objects::{Condition, UploadError, Written},
@@ -51,16 +51,26 @@ impl Merger {
         .await
     }
 
-    /// Has the bad records of a run listed that failed, as far as they are known.
+    /// Has the bad records of a run listed that failed, as far as they are known, and notes that: it reads all groups of
+    /// all stages, and messages that ask for it may be many. Should the note be lost, it is done again, to the same end.
     pub(crate) async fn report(&self, run: &Run) -> Result<(), MergerError> {
-        // Whoever cleaned it had its bad records listed before.
+        if !run.is_report_due() {
+            return Ok(());
+        }
+        // Whoever cleaned it had its bad records listed before; and another's output has another's list.
         let is_cleaned = matches!(run.cleaning, Cleaning::Done(_) | Cleaning::GivenUp(_));
-        if run.plan.is_none() || run.state != RunState::Failed || is_cleaned {
-            return Ok(());
+        if !is_cleaned && self.owns_output(run).await? {
+            self.write_report(run).await?;
         }
-        if !self.owns_output(run).await? {
-            return Ok(());
-        }
+        change(&*self.ports.ledger, &run.id, |now| {
+            let is_due = now.is_report_due() && now.generation == run.generation;
+            Ok(is_due.then(|| Run { report: Report::Done, ..now.clone() }))
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn write_report(&self, run: &Run) -> Result<(), MergerError> {
         let mut stages: Vec<StageReport> = Vec::new();
         for (place, stage) in run.pipeline.stages.iter().enumerate() {
             let groups = self.groups(run, place).await?;

@@ -1,6 +1,6 @@
 //! Folding one group.
 
-use fanfold_domain::{GroupIndex, Run, RunState};
+use fanfold_domain::{GroupIndex, Run};
 use fanfold_engine::fold::Fold;
 use fanfold_lifecycle::{fail, follow_root, source_changed};
 use fanfold_ports::{
@@ -12,10 +12,6 @@ use crate::{Merger, MergerError};
 
 impl Merger {
     pub(crate) async fn fold(&self, run: &Run, stage: &str, group: GroupIndex) -> Result<(), MergerError> {
-        if run.state == RunState::Failed {
-            // Perhaps by this very fold, which died before its bad records were sent to be listed.
-            return self.report(run).await;
-        }
         let (Some(plan), Some(stage), Some(grouping), false) =
             (&run.plan, run.stage(stage), run.grouping_of(stage), run.state.has_ended())
         else {

@@ -11,7 +11,7 @@ use fanfold_runtime::{
         FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LEDGER_TABLE,
         FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
-    sqs::{Delivery, SqsEvent, run_batch},
+    sqs::{Delivery, Receipts, SqsEvent, run_batch},
 };
 
 struct Config {
@@ -36,20 +36,30 @@ fn read(variables: &mut Variables<'_>) -> Config {
     }
 }
 
+/// The longest a message that failed waits, in seconds: less than the visibility timeout of `folds`.
+const LONGEST_DELAY_S: u32 = 900;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
         let Config { aws, table, queues, event_bus, work_bucket } =
             Variables::from_environment(Function::Merger, read)?;
         let aws = Aws::connect(aws).await;
+        let visibility = aws.visibility();
         let events = Arc::new(aws.events(Some(event_bus)));
         let ports = Ports { events, ..aws.ports(table, queues) };
         let merger = Arc::new(Merger { ports, work_bucket });
         Ok(move |event: SqsEvent, _| {
-            let merger = merger.clone();
+            let (merger, visibility) = (merger.clone(), visibility.clone());
             async move {
+                let receipts = Receipts::of(&event, LONGEST_DELAY_S);
                 let handle = async |message: Delivery| merger.handle(&message.body).await;
-                Ok(run_batch(event, 1, handle).await?)
+                let response = run_batch(event, 1, handle).await?;
+                let change = async |queue: String, receipt: String, delay_s| {
+                    visibility.change(&queue, &receipt, delay_s).await
+                };
+                receipts.delay(&response, change).await;
+                Ok(response)
             }
         })
     })

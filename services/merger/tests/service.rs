@@ -430,3 +430,25 @@ async fn a_former_owner_that_hangs_before_it_writes_never_writes_again() {
     assert!(oldest.is_fenced && former.is_fenced);
     assert_eq!(world.objects.open_uploads(), []);
 }
+
+/// Each fold of a failed run once read all groups of all stages.
+#[tokio::test]
+async fn the_report_of_a_failed_run_is_made_once_however_many_messages_come() {
+    let (world, merger, run) = done().await;
+    let merger = Merger { ports: world.ports(&Invocation::new("merger")), ..merger };
+    let calls = async |message: String| {
+        let before = world.faults.points();
+        merger.handle(&message).await.unwrap();
+        (world.faults.points() - before) / 2
+    };
+    let failed = Run { state: RunState::Failed, reason: Some("so".into()), ..now(&world, &run).await };
+    world.ledger.save_run(&failed).await.unwrap();
+    assert_eq!(calls(fold(&run, 0)).await, 1, "the run is read, and that is all");
+    assert!(!now(&world, &run).await.is_settled());
+    assert!(calls(report(&run)).await > 5);
+    assert!(world.objects.contents(&run.errors).unwrap().starts_with(b"{\"record\":"));
+    assert!(now(&world, &run).await.is_settled());
+    for message in [report(&run), assemble(&run), fold(&run, 1)] {
+        assert_eq!(calls(message).await, 1);
+    }
+}

@@ -14,7 +14,7 @@ use fanfold_runtime::{
         FANFOLD_MAP_STATE_MACHINE_ARN, FANFOLD_OUTPUT_BUCKET, FANFOLD_S3_WHOLE_CHECKSUM,
         FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
     },
-    sqs::{SqsEvent, run_batch},
+    sqs::{Delivery, Receipts, SqsEvent, run_batch},
 };
 use fanfold_splitter::Splitter;
 
@@ -53,11 +53,15 @@ fn read(variables: &mut Variables<'_>) -> Config {
     }
 }
 
+/// The longest a message that failed waits, in seconds: less than the visibility timeout of `intake`.
+const LONGEST_DELAY_S: u32 = 300;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     boot(async {
         let config = Variables::from_environment(Function::Splitter, read)?;
         let aws = Aws::connect(config.aws).await;
+        let visibility = aws.visibility();
         let events = Arc::new(aws.events(Some(config.event_bus)));
         let splitter = Arc::new(Splitter {
             ports: Ports { events, ..aws.ports(config.table, config.queues) },
@@ -69,11 +73,16 @@ async fn main() -> ExitCode {
             scan_limits: config.scan_limits,
         });
         Ok(move |event: SqsEvent, _| {
-            let splitter = splitter.clone();
+            let (splitter, visibility) = (splitter.clone(), visibility.clone());
             async move {
-                let handle =
-                    async |message: fanfold_runtime::sqs::Delivery| splitter.handle(&message.body).await;
-                Ok(run_batch(event, 1, handle).await?)
+                let receipts = Receipts::of(&event, LONGEST_DELAY_S);
+                let handle = async |message: Delivery| splitter.handle(&message.body).await;
+                let response = run_batch(event, 1, handle).await?;
+                let change = async |queue: String, receipt: String, delay_s| {
+                    visibility.change(&queue, &receipt, delay_s).await
+                };
+                receipts.delay(&response, change).await;
+                Ok(response)
             }
         })
     })

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use fanfold_domain::{
-    Cleaning, Generation, GroupIndex, ObjectName, Run, RunId, RunState,
+    Cleaning, Generation, GroupIndex, ObjectName, Report, Run, RunId, RunState,
     map::Told,
     message::{self, FoldMessage},
 };
@@ -83,10 +83,7 @@ impl Sweeper {
             }
             FoldMessage::Assemble { run, generation } => self.assembly_died(&run, generation).await,
             FoldMessage::Cleanup { run, generation } => self.cleaning_died(&run, generation).await,
-            FoldMessage::Report { run, .. } => {
-                tracing::error!(run_id = %run, "the bad records of a failed run could not be listed");
-                Ok(())
-            }
+            FoldMessage::Report { run, generation } => self.report_died(&run, generation).await,
         }
     }
 
@@ -114,6 +111,17 @@ impl Sweeper {
         })
         .await?;
         tracing::error!(run_id = %id, "the run could not be cleaned: {MERGER_LOG}");
+        Ok(())
+    }
+
+    /// The run has its reason already; it is not to be asked for its list for ever.
+    async fn report_died(&self, id: &RunId, generation: Generation) -> Result<(), SweeperError> {
+        tracing::error!(run_id = %id, "the bad records of a failed run could not be listed: {MERGER_LOG}");
+        change(&*self.ports.ledger, id, |run| {
+            let is_due = run.is_report_due() && run.generation == generation;
+            Ok(is_due.then(|| Run { report: Report::GivenUp, ..run.clone() }))
+        })
+        .await?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fanfold_domain::{
-    Cleaning, GroupCount, GroupIndex, Grouping, Run, RunId, RunState, Timestamp,
+    Cleaning, GroupCount, GroupIndex, Grouping, Report, Run, RunId, RunState, Timestamp,
     message::{FoldMessage, Intake, InvalidMessage, encode},
     pipeline::Depends,
 };
@@ -150,6 +150,11 @@ impl Sweeper {
         tracing::info!(run_id = %id, state = %run.state, ?repair, "run needs repair");
         match repair {
             Repair::CleanUp => return self.clean_up(run).await,
+            Repair::Report => {
+                let message = FoldMessage::Report { run: id.clone(), generation: run.generation };
+                let asked = Run { report: Report::Asked(self.ports.clock.now()), ..run };
+                return self.ask(&asked, message).await;
+            }
             Repair::EndByDeadline => return self.end_by_deadline(&run).await,
             Repair::EndPlanning(count) => {
                 let why = run.trouble_of(None).unwrap_or("the splitter's log tells why");
@@ -197,7 +202,12 @@ impl Sweeper {
     async fn clean_up(&self, run: Run) -> Result<(), SweeperError> {
         let message = FoldMessage::Cleanup { run: run.id.clone(), generation: run.generation };
         let asked = Run { cleaning: Cleaning::Asked(self.ports.clock.now()), ..run };
-        match self.ports.ledger.save_run(&asked).await? {
+        self.ask(&asked, message).await
+    }
+
+    /// Sends the merger a message, once it stands in the run's item that it was asked.
+    async fn ask(&self, asked: &Run, message: FoldMessage) -> Result<(), SweeperError> {
+        match self.ports.ledger.save_run(asked).await? {
             Saved::Now => self.send(Queue::Folds, encode(&message)).await,
             // The next sweep looks again.
             Saved::Stale => Ok(()),

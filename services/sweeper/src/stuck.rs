@@ -1,6 +1,6 @@
 //! What a run needs that is not settled: pure.
 
-use fanfold_domain::{Cleaning, PLAN, Run, RunState, Timestamp, run::TRIES_APART_MS};
+use fanfold_domain::{Cleaning, PLAN, Report, Run, RunState, Timestamp, run::TRIES_APART_MS};
 
 /// Longer than a splitter may take, with its redelivery.
 const PLANNING_MS: u64 = TRIES_APART_MS;
@@ -21,6 +21,8 @@ const NEVER_ANNOUNCED_MS: u64 = 24 * 60 * 60_000;
 const ATTEMPTS_OVER_MS: u64 = 20 * 60_000;
 /// Longer than a merger may clean, with its redelivery.
 const CLEANING_MS: u64 = 17 * 60_000;
+/// Longer than a merger may list bad records, with its redelivery.
+const REPORT_MS: u64 = 17 * 60_000;
 
 /// What is to be done about a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(crate) enum Repair {
     Fold,
     /// Have it assembled again.
     Assemble,
+    /// Have its bad records listed.
+    Report,
     /// Have its work objects removed.
     CleanUp,
 }
@@ -58,6 +62,15 @@ fn cleaning_due(run: &Run, now: Timestamp) -> bool {
     run.is_to_be_cleaned() && run.unannounced.is_empty() && waited
 }
 
+/// Whether the message that asks for the list of bad records was lost.
+fn is_report_lost(run: &Run, now: Timestamp) -> bool {
+    let asked_at = match run.report {
+        Report::Asked(at) => at,
+        _ => run.updated_at,
+    };
+    run.is_report_due() && now.ms_since(asked_at) >= REPORT_MS
+}
+
 /// How long a run may be planned without a change: a plan step may make all its tries, and is not begun beside itself.
 fn planning_ms(run: &Run) -> u64 {
     let step = if run.list.is_none() { run.stage(PLAN) } else { None };
@@ -66,6 +79,9 @@ fn planning_ms(run: &Run) -> u64 {
 
 /// What `run` needs at `now`, if anything.
 pub(crate) fn repair(run: &Run, now: Timestamp) -> Option<Repair> {
+    if is_report_lost(run, now) {
+        return Some(Repair::Report);
+    }
     if run.state.has_ended() {
         return cleaning_due(run, now).then_some(Repair::CleanUp);
     }

@@ -446,3 +446,19 @@ async fn an_unreadable_run_keeps_no_other_from_being_swept() {
     assert!(swept.contains("1 runs could not be swept"), "{swept}");
     assert_eq!(failed(&world, &due).await, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_bad_records_that_was_not_asked_for_or_was_lost_is_asked_for_again_until_it_is_given_up() {
+    let (world, sweeper, run) = world(RunState::Failed).await;
+    sweep_each_minute(&world, &sweeper, 16).await;
+    assert_eq!(folds(&world), []);
+    for _ in 0..2 {
+        sweep_each_minute(&world, &sweeper, 17).await;
+        assert_eq!(folds(&world), [report(&run)]);
+    }
+    assert_eq!(now(&world, &run).await.updated_at, run.updated_at, "it still ended when it did");
+    sweeper.handle_dead(DeadQueue::Folds, &encode(&report(&run))).await.unwrap();
+    assert!(now(&world, &run).await.is_settled());
+    sweep_each_minute(&world, &sweeper, 60).await;
+    assert_eq!(folds(&world), []);
+}

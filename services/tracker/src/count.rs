@@ -8,7 +8,7 @@ use fanfold_domain::{
     group::MAX_MARKS,
     message::{ChunkEnd, Released},
 };
-use fanfold_lifecycle::{Besides, Release, fail, releases, source_changed};
+use fanfold_lifecycle::{Besides, Release, fail, releases};
 use fanfold_ports::{
     PortError,
     ledger::{Marked, StageId},
@@ -67,12 +67,7 @@ impl Tracker {
                 failed.push((place, TrackerError::NoChunk { run: run.id.clone(), chunk }));
                 continue;
             }
-            match completion.end {
-                ChunkEnd::SourceChanged { found } => {
-                    source_changed(&self.ports, &run, stage.generation, &found).await?;
-                }
-                _ => groups.entry(grouping.group_of(chunk)).or_default().push((place, completion)),
-            }
+            groups.entry(grouping.group_of(chunk)).or_default().push((place, completion));
         }
         Ok(Some(Prepared { run, groups, failed }))
     }
@@ -104,6 +99,7 @@ impl Tracker {
                     }
                     Mark::Failed
                 }
+                // That ends the run, and marks nothing.
                 ChunkEnd::SourceChanged { .. } => continue,
             };
             // Of two in one batch the one that has a part counts.
@@ -235,7 +231,7 @@ fn better(old: Mark, new: Mark) -> Mark {
 }
 
 /// Every place with an error: the first has the real one, the others a reference to it.
-fn all_failed(places: Vec<usize>, error: TrackerError) -> Vec<(usize, TrackerError)> {
+pub(crate) fn all_failed(places: Vec<usize>, error: TrackerError) -> Vec<(usize, TrackerError)> {
     let same = error.to_string();
     let mut places = places.into_iter();
     let first = places.next().map(|place| (place, error));

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use fanfold_domain::{
-    ChunkIndex, Grouping, Run, RunId,
+    ChunkIndex, Generation, Grouping, Run, RunId,
     launch::TooManyLaunches,
     map::Told,
-    message::{Completion, InvalidMessage},
+    message::{ChunkEnd, Completion, InvalidMessage},
 };
-use fanfold_lifecycle::{LifecycleError, RunCache};
+use fanfold_lifecycle::{LifecycleError, RunCache, source_changed};
 use fanfold_ports::{PortError, Ports, ledger::StageId, objects::UploadError};
+use futures::future::join_all;
 use thiserror::Error;
 
-use crate::Notes;
+use crate::{Notes, count::all_failed};
 
 /// The tracker and what it works with.
 pub struct Tracker {
@@ -66,9 +67,12 @@ impl Tracker {
     pub async fn handle(&self, bodies: &[String]) -> Vec<(usize, TrackerError)> {
         let mut failed = Vec::new();
         let mut runs: BTreeMap<StageId, Vec<Received>> = BTreeMap::new();
-        let mut maps = Vec::new();
+        let (mut maps, mut changed) = (Vec::new(), Vec::new());
         for (place, body) in bodies.iter().enumerate() {
             match Told::read(body) {
+                Ok(Told::Completion(completion)) if has_changed(&completion) => {
+                    changed.push((place, completion));
+                }
                 Ok(Told::Completion(completion)) => {
                     runs.entry(stage_of(&completion)).or_default().push((place, completion));
                 }
@@ -83,8 +87,42 @@ impl Tracker {
         for (place, told) in maps {
             failed.extend(self.handle_map(told).await.err().map(|error| (place, error)));
         }
+        failed.extend(self.sources_changed(changed).await);
         failed
     }
+
+    /// Ends the runs whose sources are not what they pinned. Each waits some seconds for the event of the newer source:
+    /// all of them at once, and after everything else of the batch is done.
+    async fn sources_changed(&self, received: Vec<Received>) -> Vec<(usize, TrackerError)> {
+        let mut runs: BTreeMap<(RunId, Generation), Vec<Received>> = BTreeMap::new();
+        for (place, completion) in received {
+            let run = (completion.run.clone(), completion.generation);
+            runs.entry(run).or_default().push((place, completion));
+        }
+        let end = async |received: Vec<Received>| {
+            let places: Vec<usize> = received.iter().map(|(place, _)| *place).collect();
+            let ended = self.source_changed(received).await;
+            ended.err().map_or_else(Vec::new, |error| all_failed(places, error))
+        };
+        join_all(runs.into_values().map(end)).await.into_iter().flatten().collect()
+    }
+
+    /// The same for one run: the first chunk that found it tells what was found.
+    async fn source_changed(&self, received: Vec<Received>) -> Result<(), TrackerError> {
+        let Some((_, Completion { run, stage, generation, end, .. })) = received.into_iter().next() else {
+            return Ok(());
+        };
+        let ChunkEnd::SourceChanged { found } = end else { return Ok(()) };
+        let run = self.runs.get(&self.ports, &run, &stage, generation).await?;
+        if run.generation == generation {
+            source_changed(&self.ports, &run, generation, &found).await?;
+        }
+        Ok(())
+    }
+}
+
+fn has_changed(completion: &Completion) -> bool {
+    matches!(completion.end, ChunkEnd::SourceChanged { .. })
 }
 
 fn stage_of(completion: &Completion) -> StageId {

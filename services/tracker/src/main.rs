@@ -13,7 +13,7 @@ use fanfold_runtime::{
         FANFOLD_LAUNCHES_DEAD_QUEUE_ARN, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
         FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
-    sqs::{Delivery, SqsEvent, run_batch, run_whole_batch},
+    sqs::{Delivery, Receipts, SqsEvent, run_batch, run_whole_batch},
 };
 use fanfold_tracker::{Notes, Tracker};
 
@@ -45,6 +45,8 @@ fn read(variables: &mut Variables<'_>) -> Config {
     }
 }
 
+/// The longest a completion that failed waits, in seconds: less than the visibility timeout of `completions`.
+const LONGEST_DELAY_S: u32 = 60;
 /// Dead letters looked into at once.
 const DEAD_AT_ONCE: usize = 4;
 
@@ -54,12 +56,13 @@ async fn main() -> ExitCode {
         let Config { aws, table, queues, event_bus, work_bucket, chunks_dead, launches_dead } =
             Variables::from_environment(Function::Tracker, read)?;
         let aws = Aws::connect(aws).await;
+        let visibility = aws.visibility();
         let events = Arc::new(aws.events(Some(event_bus)));
         let ports = Ports { events, ..aws.ports(table, queues) };
         let tracker = Tracker { ports, work_bucket, runs: RunCache::default(), notes: Notes::default() };
         let shared = Arc::new((tracker, chunks_dead, launches_dead));
         Ok(move |event: SqsEvent, _| {
-            let shared = shared.clone();
+            let (shared, visibility) = (shared.clone(), visibility.clone());
             async move {
                 let (tracker, chunks_dead, launches_dead) = &*shared;
                 // A batch is of one queue.
@@ -75,7 +78,14 @@ async fn main() -> ExitCode {
                 let bodies = |batch: Vec<Delivery>| -> Vec<String> {
                     batch.into_iter().map(|message| message.body).collect()
                 };
-                Ok(run_whole_batch(event, async |batch| tracker.handle(&bodies(batch)).await).await?)
+                let receipts = Receipts::of(&event, LONGEST_DELAY_S);
+                let response =
+                    run_whole_batch(event, async |batch| tracker.handle(&bodies(batch)).await).await?;
+                let change = async |queue: String, receipt: String, delay_s| {
+                    visibility.change(&queue, &receipt, delay_s).await
+                };
+                receipts.delay(&response, change).await;
+                Ok(response)
             }
         })
     })

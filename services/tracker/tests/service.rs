@@ -10,7 +10,7 @@ use fanfold_domain::{
 };
 use fanfold_lifecycle::RunCache;
 use fanfold_ports::{
-    Ledger, Objects, Queue,
+    Clock, Ledger, Objects, Queue,
     contract::sample_run,
     ledger::{Freshness, StageId},
     memory::{Faults, Invocation, MEMORY_EPOCH, MemoryWorld, memory_ports},
@@ -327,4 +327,37 @@ async fn a_dead_chunk_whose_part_may_not_be_looked_at_fails_the_run_and_not_the_
     let ended = now(&world, &run).await;
     assert_eq!((ended.state, counted(&world, &run).await), (RunState::Failed, Sums::default()));
     assert!(ended.reason.unwrap().contains("AccessDenied"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_waits_for_newer_sources_of_a_batch_are_made_at_once_and_hold_up_nothing_else() {
+    let (world, tracker, run) = running(4, 2).await;
+    let others: Vec<Run> = ["one", "two", "three"]
+        .map(|name| Run {
+            plan: run.plan.clone(),
+            state: RunState::Running,
+            ..sample_run(name, MEMORY_EPOCH)
+        })
+        .into();
+    let mut batch = Vec::new();
+    for other in &others {
+        world.ledger.create_run(other).await.unwrap();
+        for chunk in 0..2 {
+            batch.push(ended(other, chunk, ChunkEnd::SourceChanged { found: "it is gone".into() }));
+        }
+    }
+    batch.push(done(&run, 0));
+    let began = world.clock.now();
+    let counted = async {
+        // Long before the waits are over.
+        world.clock.sleep_ms(1).await;
+        world.ledger.group(&StageId::last_of(&run), GroupIndex(0)).await.unwrap().done.len()
+    };
+    let (failed, counted) = tokio::join!(tracker.handle(&batch), counted);
+    assert_eq!((failed.len(), counted), (0, 1));
+    assert_eq!(world.clock.now().ms_since(began), 5_000, "one wait for all");
+    for other in others {
+        let ended = world.ledger.run(&other.id, Freshness::Consistent).await.unwrap().unwrap();
+        assert_eq!(ended.state, RunState::Failed);
+    }
 }

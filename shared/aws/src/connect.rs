@@ -12,7 +12,7 @@ use fanfold_ports::Ports;
 use crate::ledger::RetryConflicts;
 use crate::{
     DynamoLedger, DynamoTables, EventBridgeSchedules, EventBus, LambdaFunctions, QueueUrls, S3Objects,
-    ScheduleGroup, SqsQueues, StepFunctionsMaps, SystemClock,
+    ScheduleGroup, SqsQueues, SqsVisibility, StepFunctionsMaps, SystemClock,
 };
 
 /// What differs between AWS and its local stand-ins.
@@ -108,6 +108,11 @@ impl Aws {
     /// Queues on SQS.
     pub fn queues(&self, urls: QueueUrls) -> SqsQueues {
         SqsQueues::new(self.sqs.clone(), urls)
+    }
+
+    /// When messages come back that were received from queues on SQS.
+    pub fn visibility(&self) -> SqsVisibility {
+        SqsVisibility::new(self.sqs.clone())
     }
 
     /// Events on the bus of this name; without one none can be put.

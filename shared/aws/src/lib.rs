@@ -28,6 +28,6 @@ pub use functions::LambdaFunctions;
 pub use ledger::DynamoLedger;
 pub use maps::StepFunctionsMaps;
 pub use objects::S3Objects;
-pub use queues::{QueueUrls, SqsQueues};
+pub use queues::{QueueUrls, SqsQueues, SqsVisibility};
 pub use schedules::{EventBridgeSchedules, ScheduleGroup};
 pub use tables::DynamoTables;

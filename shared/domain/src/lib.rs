@@ -42,7 +42,7 @@ pub use ownership::{Newest, Ownership, Taking};
 pub use pace::Pace;
 pub use range::ByteRange;
 pub use rate::{Destination, Rate};
-pub use run::{Cleaning, LineEnd, Plan, Run, RunState, Settling, Timestamp, Tries, Trouble};
+pub use run::{Cleaning, LineEnd, Plan, Report, Run, RunState, Settling, Timestamp, Tries, Trouble};
 pub use scan::{PLAN, SCAN, Scan};
 pub use stamp::{Stamp, Standing};
 pub use tick::TickTime;

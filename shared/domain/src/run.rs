@@ -209,6 +209,9 @@ pub struct Run {
     /// When the sweeper last sent again what it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repaired_at: Option<Timestamp>,
+    /// How far the list of its bad records is, if it failed.
+    #[serde(default)]
+    pub report: Report,
     /// How far the removal of its work objects is.
     #[serde(default)]
     pub cleaning: Cleaning,
@@ -218,6 +221,21 @@ pub struct Run {
     pub updated_at: Timestamp,
     /// When it fails if it has not ended.
     pub deadline_at: Timestamp,
+}
+
+/// How far the list of bad records of a failed run is. It is made once, by whoever is asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// It is not known to be written; whoever failed the run asked for it, or died before that.
+    #[default]
+    Due,
+    /// The sweeper asked for it, last at this time.
+    Asked(Timestamp),
+    /// It is written, as far as there is any to be.
+    Done,
+    /// It failed at every try.
+    GivenUp,
 }
 
 /// How far the removal of an ended run's work objects is.
@@ -322,6 +340,7 @@ impl Run {
             planning_tries: None,
             troubles: Vec::new(),
             repaired_at: None,
+            report: Report::Due,
             cleaning: Cleaning::NotBegun,
             created_at: now,
             updated_at: now,
@@ -405,9 +424,17 @@ impl Run {
         self.state.has_ended() && !is_over && self.pipeline.cleanup.applies_to(self.state)
     }
 
-    /// Whether nothing is left to be done about it: it ended, that was announced, and it is cleaned if it is to be.
+    /// Whether it failed with chunks, and the list of their bad records is not known to be written.
+    pub fn is_report_due(&self) -> bool {
+        let is_over = matches!(self.report, Report::Done | Report::GivenUp);
+        self.state == RunState::Failed && self.plan.is_some() && !is_over
+    }
+
+    /// Whether nothing is left to be done about it: it ended, that was announced, its bad records are listed if it failed,
+    /// and it is cleaned if it is to be.
     pub fn is_settled(&self) -> bool {
-        self.state.has_ended() && self.unannounced.is_empty() && !self.is_to_be_cleaned()
+        let is_left = self.is_to_be_cleaned() || self.is_report_due();
+        self.state.has_ended() && self.unannounced.is_empty() && !is_left
     }
 
     /// What the first stage reads: the source, or the list that stands for it.

@@ -10,8 +10,7 @@ use fanfold_ports::{Ports, Queue, queues::Outgoing};
 use crate::{LifecycleError, announce::try_to_announce, change, read};
 
 /// Fails a run of this generation that is planned or running, and has its bad records written. A run that
-/// ended or is completing stays so; one that failed already has its bad records written again, in case that
-/// was not done.
+/// ended or is completing stays so; one that failed already has its bad records written if that is not known to be done.
 ///
 /// # Errors
 /// A read or write failed.
@@ -34,8 +33,8 @@ pub async fn fail(
 /// How long a report waits that is sent before its run fails: longer than it takes to fail it.
 const REPORT_DELAY_S: u32 = 60;
 
-/// Fails a run for what nobody comes back to: should whoever draws the arrow die before it asks for the report of bad
-/// records, one is on its way already. Of a run that did not fail nothing is reported.
+/// Fails a run for what no message comes back to: should the caller die before it asks for the report of bad records, one
+/// is on its way already, long before the sweeper would ask. Of a run that did not fail nothing is reported.
 ///
 /// # Errors
 /// A read or write failed.
@@ -51,9 +50,9 @@ pub async fn fail_for_good(
     Ok(())
 }
 
-/// Has the bad records of a failed run written, if it came as far as having chunks.
+/// Has the bad records of a failed run written, if it came as far as having chunks and they are not written.
 pub(crate) async fn send_report(ports: &Ports, run: &Run) -> Result<(), LifecycleError> {
-    if run.plan.is_some() {
+    if run.is_report_due() {
         let report = FoldMessage::Report { run: run.id.clone(), generation: run.generation };
         ports.queues.send(Queue::Folds, vec![Outgoing::now(encode(&report))]).await?;
     }

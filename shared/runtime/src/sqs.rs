@@ -4,13 +4,15 @@
 //! deliver the whole batch again, and the local stack delete it: ids come from the event, never from a handler.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use aws_lambda_events::sqs::SqsMessage;
 pub use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures::{StreamExt, stream};
 use thiserror::Error as ThisError;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::Error;
 use crate::failure::causes;
@@ -94,6 +96,81 @@ where
     respond(&ids, handle(batch).await)
 }
 
+/// How messages that failed come back: after a delay that grows with each delivery, instead of the queue's whole
+/// visibility timeout, which is as long as the function may take.
+#[derive(Debug)]
+pub struct Receipts {
+    longest_s: u32,
+    messages: Vec<Receipt>,
+}
+
+/// What is needed to say when a message comes back.
+#[derive(Debug)]
+struct Receipt {
+    id: String,
+    handle: String,
+    queue_arn: String,
+    receive_count: u32,
+}
+
+/// The delay of a message that failed for the first time, in seconds.
+const FIRST_DELAY_S: u32 = 5;
+/// How much longer each further delay is.
+const GROWTH: u32 = 4;
+/// Delays that are set at once.
+const DELAYS_AT_ONCE: usize = 10;
+
+impl Receipts {
+    /// Those of an event. No delay is longer than `longest_s` seconds, which should be less than the queue's visibility
+    /// timeout.
+    pub fn of(event: &SqsEvent, longest_s: u32) -> Self {
+        let receipt = |message: &SqsMessage| {
+            Some(Receipt {
+                id: message.message_id.clone()?,
+                handle: message.receipt_handle.clone()?,
+                queue_arn: message.event_source_arn.clone()?,
+                receive_count: receive_count(message),
+            })
+        };
+        Self { longest_s, messages: event.records.iter().filter_map(receipt).collect() }
+    }
+
+    /// Sets when the messages come back that `response` names, by `change`, which is given a queue's ARN, a message's
+    /// receipt handle and seconds. Called before the response is returned: Lambda deletes the other messages, and leaves
+    /// the failed ones to their visibility timeout. One that cannot be changed comes back when that is over.
+    pub async fn delay<F, E>(self, response: &SqsBatchResponse, change: impl Fn(String, String, u32) -> F)
+    where
+        F: Future<Output = Result<(), E>>,
+        E: Display,
+    {
+        let failed: BTreeSet<&str> =
+            response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect();
+        let messages = self.messages.into_iter().filter(|message| failed.contains(message.id.as_str()));
+        stream::iter(messages)
+            .for_each_concurrent(DELAYS_AT_ONCE, |Receipt { id, handle, queue_arn, receive_count }| {
+                let changed = change(queue_arn, handle, delay_s(receive_count, &id, self.longest_s));
+                async move {
+                    if let Err(error) = changed.await {
+                        warn!(message_id = id, %error, "a message that failed comes back late");
+                    }
+                }
+            })
+            .await;
+    }
+}
+
+/// The delay of a message that was delivered so often: growing, bounded, and of each message another within a quarter
+/// around it, since messages that failed together would otherwise come back together.
+fn delay_s(receive_count: u32, id: &str, longest_s: u32) -> u32 {
+    let nominal =
+        FIRST_DELAY_S.saturating_mul(GROWTH.saturating_pow(receive_count.saturating_sub(1))).min(longest_s);
+    let mut hash = DefaultHasher::new();
+    (id, receive_count).hash(&mut hash);
+    let spread = u64::from(nominal / 2) + 1;
+    let offset = u32::try_from(hash.finish() % spread).unwrap_or(0);
+    (nominal - nominal / 4 + offset).min(longest_s)
+}
+
 /// What is logged of a message, and answered.
 struct Label {
     id: String,
@@ -111,14 +188,18 @@ fn deliveries(event: SqsEvent) -> Result<Vec<Delivery>, InvalidBatch> {
 }
 
 fn delivery(index: usize, message: SqsMessage) -> Result<Delivery, InvalidBatch> {
+    let receive_count = receive_count(&message);
     let id = message.message_id.filter(|id| !id.is_empty()).ok_or(InvalidBatch::NoId { index })?;
-    let receive_count = message.attributes.get("ApproximateReceiveCount").and_then(|n| n.parse().ok());
     Ok(Delivery {
         id,
+        receive_count,
         body: message.body.unwrap_or_default(),
         source_arn: message.event_source_arn,
-        receive_count: receive_count.unwrap_or(1),
     })
+}
+
+fn receive_count(message: &SqsMessage) -> u32 {
+    message.attributes.get("ApproximateReceiveCount").and_then(|n| n.parse().ok()).unwrap_or(1)
 }
 
 fn respond<E: Into<Error>>(
@@ -202,6 +283,41 @@ mod tests {
             vec![(2, "late"), (0, "no"), (2, "again")]
         });
         assert_eq!(ids(&response.await.unwrap()), ["id-0", "id-2"]);
+    }
+
+    #[tokio::test]
+    async fn those_that_failed_come_back_after_a_delay_and_one_that_cannot_be_changed_harms_nothing() {
+        let (event, changed) = (event(4), std::sync::Mutex::new(Vec::new()));
+        let receipts = Receipts::of(&event, 100);
+        let handle = |delivery: Delivery| async move {
+            if ["body 1", "body 3"].contains(&delivery.body.as_str()) { Err("no") } else { Ok(()) }
+        };
+        let response = run_batch(event, 4, handle).await.unwrap();
+        let change = |queue: String, handle: String, delay_s: u32| {
+            changed.lock().unwrap().push((queue, handle, delay_s));
+            async move { Err("AccessDenied") }
+        };
+        receipts.delay(&response, change).await;
+        assert_eq!(ids(&response), ["id-1", "id-3"]);
+        let changed = changed.into_inner().unwrap();
+        assert_eq!(changed.len(), 2);
+        // It was delivered three times.
+        assert!(changed.iter().all(|(queue, handle, delay_s)| {
+            queue.ends_with(":chunks") && handle == "handle" && (60..=100).contains(delay_s)
+        }));
+    }
+
+    #[test]
+    fn delays_grow_are_bounded_and_differ_from_message_to_message() {
+        for (count, least, most) in
+            [(0, 4, 7), (1, 4, 7), (2, 15, 26), (3, 60, 101), (4, 240, 401), (99, 600, 800)]
+        {
+            let delays: BTreeSet<u32> = (0..50).map(|id| delay_s(count, &format!("id-{id}"), 800)).collect();
+            assert!(delays.iter().all(|delay| (least..=most).contains(delay)), "{count}: {delays:?}");
+            assert!(delays.len() > 1, "{count}");
+        }
+        assert!((0..50).all(|id| delay_s(9, &id.to_string(), 60) <= 60));
+        assert_eq!(delay_s(3, "a", 800), delay_s(3, "a", 800));
     }
 
     #[tokio::test]

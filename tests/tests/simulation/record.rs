@@ -120,12 +120,13 @@ impl Record {
             run.reason.as_deref().unwrap_or_default()
         ));
         if before.state == run.state {
-            // What keeps it from ever writing again may be noted, that its end was announced, and how far its
+            // What keeps it from ever writing again may be noted, that its end was announced, and how far its list and its
             // cleaning is.
             let noted = Run {
                 list_uploads: run.list_uploads.clone(),
                 is_fenced: run.is_fenced,
                 unannounced: run.unannounced.clone(),
+                report: run.report,
                 cleaning: run.cleaning,
                 revision: run.revision,
                 ..before.clone()

@@ -1,6 +1,7 @@
 //! Queues on SQS.
 
 mod batch;
+mod visibility;
 
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
 use fanfold_ports::queues::{Outgoing, Queue};
 use fanfold_ports::{Fault, PortError, Queues};
 use futures::stream::{self, StreamExt, TryStreamExt};
+
+pub use visibility::SqsVisibility;
 
 use crate::error::write_error;
 use batch::batches;

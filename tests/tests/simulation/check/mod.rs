@@ -7,7 +7,7 @@ mod truths;
 use std::collections::BTreeSet;
 
 use fanfold_domain::{
-    ObjectName, Run, RunState, Stamp, Sums,
+    ObjectName, Report, Run, RunState, Stamp, Sums,
     pipeline::{Format, Process},
 };
 use fanfold_engine::bad::BadRecord;
@@ -101,6 +101,19 @@ impl Ended<'_> {
                 self.check_excuse().await?;
                 for errors in published(&run.errors) {
                     self.check_report(&errors.bytes).await?;
+                }
+                if run.is_report_due() {
+                    return Err("whether its bad records are listed is left open".to_owned());
+                }
+                let failed_for_them =
+                    run.reason.as_deref().is_some_and(|reason| reason.contains("bad records of"));
+                let is_alone = record.runs.len() == 1;
+                if failed_for_them
+                    && is_alone
+                    && run.report == Report::Done
+                    && published(&run.errors).count() == 0
+                {
+                    return Err("it failed for its bad records, and they were never listed".to_owned());
                 }
             }
             RunState::Cancelled => {

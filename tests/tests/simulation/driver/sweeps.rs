@@ -11,8 +11,9 @@ use fanfold_ports::{Fleet as _, Queue, clusters::RUN, memory::MEMORY_EPOCH};
 use super::{Driver, Origin, SWEEP_EVERY_MS};
 use crate::{ports::lock, services::Job};
 
-/// Messages of one launch that may be there at once, by duplicates of all kinds.
-const MOST_OF_ONE_LAUNCH: usize = 8;
+/// Messages of one launch that may be there at once, by duplicates of all kinds: each that failed or crashed is hidden for
+/// minutes, while what it sent goes on. Were they to multiply, they would soon be hundreds.
+const MOST_OF_ONE_LAUNCH: usize = 12;
 
 impl Driver {
     pub(super) fn sweep(&mut self) {

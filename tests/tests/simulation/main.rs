@@ -19,6 +19,7 @@ mod orders;
 mod ports;
 mod rates;
 mod record;
+mod recorded;
 mod requests;
 mod scenario;
 mod services;

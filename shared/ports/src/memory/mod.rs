@@ -39,7 +39,7 @@ pub use faulty::Faulty;
 pub use fleet::MemoryFleet;
 pub use functions::MemoryFunctions;
 pub use invocation::Invocation;
-pub use ledger::MemoryLedger;
+pub use ledger::{LedgerContents, MemoryLedger};
 pub use maps::{MemoryExecution, MemoryMaps};
 pub use objects::{MemoryObjects, STREAM_PIECE_BYTES};
 pub use queues::{MAX_MESSAGE_BYTES, MemoryQueues, QueuedMessage};

@@ -4,6 +4,7 @@
 mod acts;
 mod deliveries;
 mod invocations;
+mod snapshot;
 mod sweeps;
 
 use std::{
@@ -57,6 +58,15 @@ enum Origin {
     Sweep { begun_ms: u64 },
 }
 
+/// Where a play is cut short, to see the world as it is then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Where the plan of faults crashes an invocation.
+    AtCrash,
+    /// After so many turns.
+    AtTurn(u64),
+}
+
 /// A world with its services under way.
 pub(crate) struct Driver {
     pub(crate) scenario: Scenario,
@@ -80,6 +90,10 @@ pub(crate) struct Driver {
     sweeps: usize,
     uploads: u64,
     is_calm: bool,
+    /// Where the play ends before its end.
+    pub(crate) cut: Option<Cut>,
+    was_cut: bool,
+    turns: u64,
 }
 
 impl Driver {
@@ -119,6 +133,9 @@ impl Driver {
             sweeps: 0,
             uploads: 0,
             is_calm: false,
+            cut: None,
+            was_cut: false,
+            turns: 0,
             scenario,
         }
     }
@@ -130,6 +147,11 @@ impl Driver {
         }
         self.kube.add_neighbours().await;
         loop {
+            self.turns += 1;
+            if self.cut == Some(Cut::AtTurn(self.turns)) {
+                self.was_cut = true;
+                return Ok(());
+            }
             self.calm_down();
             self.act().await;
             self.deliver();
@@ -147,6 +169,9 @@ impl Driver {
                 biased;
                 Some(done) = self.invocations.join_next() => {
                     let (origin, fared) = done.map_err(|error| format!("an invocation panicked: {error}"))?;
+                    if self.is_cut_by(fared.is_none()) {
+                        return Ok(());
+                    }
                     if let Origin::Sweep { begun_ms } = origin
                         && matches!(fared.as_deref(), Some([Ok(())]))
                     {
@@ -157,12 +182,27 @@ impl Driver {
                 }
                 Some(done) = self.kube.running.join_next() => {
                     let (pod, exit_code) = done.map_err(|error| format!("a pod panicked: {error}"))?;
+                    if self.is_cut_by(exit_code.is_none()) {
+                        return Ok(());
+                    }
                     let (now, is_rough) = (self.now_ms(), self.is_rough());
                     self.kube.settle(pod, exit_code, now, is_rough);
                 }
                 () = tokio::time::sleep_until(next) => {}
             }
         }
+    }
+
+    /// Whether the play ends with this crash: of an invocation that the plan of faults crashes, and no sick chunk.
+    fn is_cut_by(&mut self, has_crashed: bool) -> bool {
+        let is_cut = self.cut == Some(Cut::AtCrash) && !self.world.faults.dealt().is_empty();
+        self.was_cut |= has_crashed && is_cut;
+        self.was_cut
+    }
+
+    /// Whether the play was cut short.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.was_cut
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

@@ -26,6 +26,7 @@ pub(super) fn kinds(snapshot: &Value) -> BTreeSet<String> {
             states.insert(state.to_owned());
         }
     }
+    owners(&list("items"), &mut kinds);
     for (list_name, what) in [("messages", "message"), ("dead", "dead message")] {
         for message in list(list_name) {
             let queue = message["queue"].as_str().unwrap_or_default();
@@ -61,6 +62,30 @@ pub(super) fn kinds(snapshot: &Value) -> BTreeSet<String> {
         kinds.insert("job".to_owned());
     }
     kinds
+}
+
+/// How outputs stand to their owners' runs: a taking may have been cut in the middle.
+fn owners(items: &[Value], kinds: &mut BTreeSet<String>) {
+    let document = |item: &Value| -> Value {
+        serde_json::from_str(item["document"]["S"].as_str().unwrap_or("null")).unwrap_or_default()
+    };
+    let of = |prefix: &str| -> Vec<Value> {
+        let is_of = |item: &&Value| item["pk"]["S"].as_str().is_some_and(|pk| pk.starts_with(prefix));
+        items.iter().filter(is_of).map(document).collect()
+    };
+    let runs = of("run#");
+    let run = |id: &Value| runs.iter().find(|run| run["id"] == *id);
+    let is_live = |run: &Value| matches!(run["state"].as_str(), Some("planning" | "running" | "completing"));
+    for owner in of("output#") {
+        if run(&owner["run"]).is_some_and(|run| run["epoch"] != owner["epoch"]) {
+            kinds.insert("an owner that does not know it".to_owned());
+        }
+        if let Some(state) =
+            run(&owner["former"]).filter(|run| is_live(run)).and_then(|run| run["state"].as_str())
+        {
+            kinds.insert(format!("a former owner that is {state}"));
+        }
+    }
 }
 
 /// What is written of a value: each field that has something in it. Of what a pipeline's document says, no more than that

@@ -70,6 +70,8 @@ const WANTED: &[&str] = &[
     "run failed",
     "run cancelled",
     "run superseded",
+    "an owner that does not know it",
+    "a former owner that is running",
     "item run: document.scan",
     "item run: document.list",
     "item run: document.former",

@@ -9,6 +9,7 @@
 
 mod chance;
 mod check;
+mod directed;
 mod driver;
 mod fairness;
 mod gate;
@@ -30,6 +31,7 @@ mod tally;
 mod third_party;
 mod triggers;
 mod truth;
+mod watch;
 
 use std::fmt::Write;
 

@@ -34,7 +34,7 @@ pub use crate::pacer::MemoryPacer;
 pub use clock::{MEMORY_EPOCH, MemoryClock};
 pub use clusters::{MemoryClusters, MemoryJob};
 pub use events::MemoryEvents;
-pub use faults::{Dealt, Faults, Outcome, Rates};
+pub use faults::{Call, Dealt, Faults, Outcome, Rates, Released, Service};
 pub use faulty::Faulty;
 pub use fleet::MemoryFleet;
 pub use functions::MemoryFunctions;

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use fanfold_ports::{
-    Clock, Fleet as _, Queue,
+    Clock, Fleet as _, Ledger as _, Queue,
     memory::{Faults, MEMORY_EPOCH, MemoryClock, MemoryClusters, MemoryObjects, MemoryWorld},
 };
 use tokio::{task::JoinSet, time::Instant};
@@ -146,6 +146,9 @@ impl Driver {
             self.world.fleet.put_cluster(cluster).await.expect("memory does not fail");
         }
         self.kube.add_neighbours().await;
+        for pipeline in &self.scenario.others {
+            self.world.ledger.put_pipeline(pipeline).await.expect("memory does not fail");
+        }
         loop {
             self.turns += 1;
             if self.cut == Some(Cut::AtTurn(self.turns)) {
@@ -160,6 +163,12 @@ impl Driver {
             self.sweep();
             if self.is_quiet() {
                 return Ok(());
+            }
+            let calls = self.world.faults.points() / 2;
+            if calls > self.scenario.most_calls() {
+                return Err(format!(
+                    "{calls} calls were made, and no end of it: something goes round in circles"
+                ));
             }
             if self.now_ms() > END_MS {
                 return Err("something still goes on long after every deadline".to_owned());
@@ -255,9 +264,10 @@ impl Driver {
 
     fn shaped(&self) -> Shaped {
         let items = self.scenario.items.clone().map(Bytes::from);
-        let Scenario { group_chunks, third_party, .. } = self.scenario;
+        let Scenario { group_chunks, third_party, corrupts, loses, .. } = self.scenario;
         let troubles_percent = if self.is_rough() { third_party.troubles_percent } else { 0 };
-        Shaped { group_chunks, items, third_party: ThirdParty { troubles_percent, ..third_party } }
+        let third_party = ThirdParty { troubles_percent, ..third_party };
+        Shaped { group_chunks, items, third_party, corrupts, loses }
     }
 
     fn is_rough(&self) -> bool {

@@ -125,12 +125,13 @@ impl Record {
         ));
         if before.state == run.state {
             // What keeps it from ever writing again may be noted, that its end was announced, and how far its
-            // cleaning is.
+            // cleaning and the list of its bad records are.
             let noted = Run {
                 list_uploads: run.list_uploads.clone(),
                 is_fenced: run.is_fenced,
                 unannounced: run.unannounced.clone(),
                 cleaning: run.cleaning,
+                report: run.report,
                 revision: run.revision,
                 ..before.clone()
             };

@@ -146,7 +146,8 @@ impl MemoryLedger {
     pub fn restore(&self, contents: LedgerContents) {
         let LedgerContents { runs, owners, groups, roots, failures, pipelines } = contents;
         let mut state = self.state();
-        let item = |run: Run| (run.id.clone(), RunItem { now: run, before: None, stale_reads: 0, unreadable: None });
+        let item =
+            |run: Run| (run.id.clone(), RunItem { now: run, before: None, stale_reads: 0, unreadable: None });
         state.runs.extend(runs.into_iter().map(item));
         state.owners.extend(owners);
         state.groups.extend(groups);

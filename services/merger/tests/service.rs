@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+#[path = "service/pauses.rs"]
+mod pauses;
+
 use fanfold_domain::{
     ByteRange, ChunkIndex, Generation, GroupIndex, Grouping, LineEnd, Mark, ObjectName, Plan, Run, RunState,
     Stamp, Sums,

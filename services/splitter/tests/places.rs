@@ -30,6 +30,7 @@ fn splitter(world: &MemoryWorld, pipeline: &str) -> Splitter {
         output_bucket: "output".into(),
         default_pipeline: Some(Pipeline::parse(pipeline).unwrap()),
         scan_limits: ScanLimits::DEFAULT,
+        reach: fanfold_domain::Reach::default(),
     }
 }
 

@@ -3,17 +3,21 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
+use fanfold_domain::{ObjectName, RunId};
 use fanfold_ports::{memory::Invocation, objects::ByteStream};
 use futures::StreamExt;
 
-use crate::{chance::Chance, skew::Machine, third_party::Errand};
+use crate::{chance::Chance, ports::lock, skew::Machine, third_party::Errand};
+
+/// More calls than any invocation makes that comes to an end: one that makes more goes round in circles.
+const MOST_CALLS: u32 = 100_000;
 
 /// A pause of one invocation: in its n-th call, before or after the effect.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +57,8 @@ pub(crate) struct Gate {
     pub(crate) source_is_unreadable: bool,
     /// Sees other bytes than the others do, by this key.
     pub(crate) oddity: Option<u64>,
+    /// The output whose owner it last asked for, if it has not looked at the output's name since, and the answer.
+    pub(crate) owner: Mutex<Option<(ObjectName, RunId)>>,
 }
 
 impl Gate {
@@ -67,6 +73,7 @@ impl Gate {
     /// still to be sent, no rate would know.
     pub(crate) async fn depart(&self) -> u32 {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        assert!(call < MOST_CALLS, "{} has made {MOST_CALLS} calls and goes on", self.invocation);
         self.machine.asks(call);
         self.die_if_due(call).await;
         let ms = match self.latency {
@@ -106,6 +113,21 @@ impl Gate {
         let second = self.machine.second();
         self.rest(call, false).await;
         self.machine.answered(call, second);
+    }
+
+    /// Notes who owns an output, as it was told.
+    pub(crate) fn note_owner(&self, output: &ObjectName, run: &RunId) {
+        *lock(&self.owner) = Some((output.clone(), run.clone()));
+    }
+
+    /// Forgets whose an output was that it looks at again.
+    pub(crate) fn forget_owner(&self, object: &ObjectName) {
+        lock(&self.owner).take_if(|(output, _)| output == object);
+    }
+
+    /// Whether it was told that a run owns an output, and has not looked at the output since.
+    pub(crate) fn has_asked(&self, output: &ObjectName, run: &RunId) -> bool {
+        lock(&self.owner).as_ref().is_some_and(|(asked, owner)| asked == output && owner == run)
     }
 
     async fn rest(&self, call: u32, before: bool) {

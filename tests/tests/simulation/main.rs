@@ -9,6 +9,7 @@
 
 mod chance;
 mod check;
+mod directed;
 mod driver;
 mod fairness;
 mod gate;
@@ -19,6 +20,7 @@ mod orders;
 mod ports;
 mod rates;
 mod record;
+mod recorded;
 mod requests;
 mod scenario;
 mod services;
@@ -30,6 +32,7 @@ mod tally;
 mod third_party;
 mod triggers;
 mod truth;
+mod watch;
 
 use std::fmt::Write;
 

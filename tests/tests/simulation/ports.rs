@@ -33,7 +33,7 @@ use crate::{
     gate::Gate,
     kube::Cloud,
     record::Record,
-    scenario::{INPUT, WORK},
+    scenario::{Corrupts, INPUT, WORK},
     third_party::ThirdParty,
     triggers,
 };
@@ -56,9 +56,10 @@ pub(crate) fn ports(
 ) -> World {
     let (invocation, machine) = (gate.invocation.clone(), gate.machine.clone());
     let (cloud, record) = (cloud.clone(), record.clone());
-    let Shaped { group_chunks, items, third_party } = shape.clone();
+    let Shaped { group_chunks, items, third_party, corrupts, loses } = shape.clone();
     let world = world.clone();
-    let watched = Arc::new(Watched { world, cloud, record, group_chunks, items, third_party, gate });
+    let watched =
+        Arc::new(Watched { world, cloud, record, group_chunks, items, third_party, corrupts, loses, gate });
     let world = &watched.world;
     let kube = KubePorts {
         fleet: Arc::new(Faulty::new(watched.clone(), world.faults.clone(), invocation.clone())),
@@ -87,6 +88,10 @@ pub(crate) struct Shaped {
     pub(crate) items: Option<Bytes>,
     /// How the third party fares at present.
     pub(crate) third_party: ThirdParty,
+    /// What the store keeps otherwise than it was sent.
+    pub(crate) corrupts: Option<Corrupts>,
+    /// Which message is lost.
+    pub(crate) loses: Option<usize>,
 }
 
 /// All that an invocation may use.
@@ -106,6 +111,8 @@ pub(crate) struct Watched {
     group_chunks: u32,
     items: Option<Bytes>,
     pub(crate) third_party: ThirdParty,
+    pub(crate) corrupts: Option<Corrupts>,
+    pub(crate) loses: Option<usize>,
     pub(crate) gate: Gate,
 }
 
@@ -184,6 +191,7 @@ impl Objects for Watched {
     ) -> Result<Option<ObjectHead>, PortError> {
         let call = self.gate.enter().await;
         let head = self.world.objects.head(object, version).await;
+        self.gate.forget_owner(object);
         self.gate.leave(call).await;
         head
     }
@@ -213,6 +221,7 @@ impl Objects for Watched {
         metadata: &Metadata,
     ) -> Result<Written, PortError> {
         let call = self.gate.enter().await;
+        let body = self.kept_object(object, body);
         let written = self.world.objects.put(object, body.clone(), condition, metadata).await?;
         self.stored(object, &written, body, metadata);
         self.gate.leave(call).await;
@@ -237,6 +246,7 @@ impl Objects for Watched {
     ) -> Result<UploadedPart, UploadError> {
         let call = self.gate.enter().await;
         self.record().upload_used(upload);
+        let body = self.kept_part(upload, body);
         let part = self.world.objects.upload_part(upload, number, body).await;
         self.gate.leave(call).await;
         part
@@ -278,6 +288,7 @@ impl Objects for Watched {
             let body = self.world.objects.contents(object).expect("it was stored just now");
             let head = self.world.objects.head(object, None).await?.expect("it was stored just now");
             self.stored(object, written, body, &head.metadata);
+            self.check_publisher(object, &head.metadata).await?;
         }
         self.gate.leave(call).await;
         written
@@ -336,9 +347,13 @@ impl Ledger for Watched {
     async fn save_run(&self, run: &Run) -> Result<Saved, PortError> {
         let call = self.gate.enter().await;
         let run = self.regrouped(run);
+        let is_arrow = self.is_arrow(&run);
         let saved = self.world.ledger.save_run(&run).await?;
         if saved == Saved::Now {
             self.run_saved(&run);
+            if is_arrow {
+                self.check_owner(&run).await?;
+            }
         }
         self.gate.leave(call).await;
         Ok(saved)
@@ -397,6 +412,9 @@ impl Ledger for Watched {
     async fn owner(&self, output: &ObjectName) -> Result<Option<Ownership>, PortError> {
         let call = self.gate.enter().await;
         let owner = self.world.ledger.owner(output).await;
+        if let Ok(Some(owner)) = &owner {
+            self.gate.note_owner(output, &owner.run);
+        }
         self.gate.leave(call).await;
         owner
     }
@@ -491,6 +509,7 @@ impl Queues for Watched {
     async fn send(&self, queue: Queue, messages: Vec<Outgoing>) -> Result<(), PortError> {
         let call = self.gate.enter().await;
         self.record().sent(queue, &messages, self.gate.begun_ms);
+        let messages = self.kept_messages(queue, messages);
         self.world.queues.send(queue, messages).await?;
         self.gate.leave(call).await;
         Ok(())

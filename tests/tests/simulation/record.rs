@@ -82,8 +82,10 @@ pub(crate) struct Record {
     pub(crate) counts: BTreeMap<&'static str, usize>,
     /// The runs that took each output, in order.
     pub(crate) takers: BTreeMap<ObjectName, Vec<RunId>>,
-    /// The newest upload whose run took an output. All uploads of a simulation are of one key.
-    newest_taker: BTreeMap<ObjectName, Sequencer>,
+    /// How many there were of what is numbered.
+    numbered: BTreeMap<&'static str, usize>,
+    /// The newest upload of each source whose run took an output, by output and source.
+    newest_taker: BTreeMap<(ObjectName, ObjectName), Sequencer>,
     /// What no step may have done.
     pub(crate) violations: Vec<String>,
     /// A line for each step that matters, to be read by a person.
@@ -124,8 +126,8 @@ impl Record {
             run.reason.as_deref().unwrap_or_default()
         ));
         if before.state == run.state {
-            // What keeps it from ever writing again may be noted, that its end was announced, and how far its list and its
-            // cleaning is.
+            // What keeps it from ever writing again may be noted, that its end was announced, and how far its
+            // cleaning and the list of its bad records are.
             let noted = Run {
                 list_uploads: run.list_uploads.clone(),
                 is_fenced: run.is_fenced,
@@ -436,6 +438,13 @@ impl Record {
         self.of_failed_jobs.extend(chunks.into_iter().map(|chunk| (run.clone(), chunk)));
     }
 
+    /// The number of the next of these, from 0.
+    pub(crate) fn next(&mut self, what: &'static str) -> usize {
+        let number = self.numbered.entry(what).or_default();
+        *number += 1;
+        *number - 1
+    }
+
     pub(crate) fn count(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
     }
@@ -501,7 +510,8 @@ impl Record {
         }
         takers.push(run.id.clone());
         let Some(sequencer) = &run.sequencer else { return };
-        let newest = self.newest_taker.entry(output.clone()).or_insert_with(|| sequencer.clone());
+        let newest = self.newest_taker.entry((output.clone(), run.source.object.clone()));
+        let newest = newest.or_insert_with(|| sequencer.clone());
         if sequencer >= newest {
             newest.clone_from(sequencer);
             return;

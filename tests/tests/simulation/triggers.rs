@@ -216,7 +216,11 @@ fn check_cleaned(driver: &Driver, record: &Record, run: &Run) -> Result<(), Stri
     }
     match run.cleaning {
         Cleaning::Done(_) => {}
-        Cleaning::GivenUp(_) if scenario.is_faulty() || scenario.refused.is_some() => return Ok(()),
+        Cleaning::GivenUp(_)
+            if scenario.is_faulty() || scenario.refused.is_some() || driver.world.faults.was_down() =>
+        {
+            return Ok(());
+        }
         other => return Err(format!("it is to be cleaned, and that is {other:?}")),
     }
     let over_ms = run.updated_at.ms_since(MEMORY_EPOCH) + ATTEMPTS_OVER_MS;

@@ -143,7 +143,7 @@ pub(super) fn adding(update: Update, added: Sums) -> Update {
     sums(added).into_iter().fold(update, |update, (name, value)| update.add(name, number(value)))
 }
 
-fn read_group(item: &Item) -> Result<GroupCount, Malformed> {
+pub(super) fn read_group(item: &Item) -> Result<GroupCount, Malformed> {
     let mut sent_readers = BTreeMap::new();
     for (place, name) in SENT_READERS.into_iter().enumerate().filter(|(_, name)| item.contains_key(*name)) {
         sent_readers.insert(place, read_numbers(item, name, ChunkIndex)?);

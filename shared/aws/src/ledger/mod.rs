@@ -30,6 +30,8 @@ mod lifetime;
 mod ownership;
 mod pace;
 mod pipeline;
+#[cfg(test)]
+mod recorded;
 mod root;
 mod run;
 mod table;

@@ -114,7 +114,7 @@ fn item_key(destination: &Destination) -> Item {
     key(format!("pace#{destination}"), "pace")
 }
 
-fn read(item: &Item) -> Result<Pace, Malformed> {
+pub(super) fn read(item: &Item) -> Result<Pace, Malformed> {
     let rate = read_text(item, "rate")?.parse().map_err(|_| Malformed::of("rate"))?;
     Ok(Pace { rate, next_us: read_number(item, "next_us")? })
 }

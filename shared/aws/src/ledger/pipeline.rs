@@ -67,7 +67,7 @@ fn pipeline_key(pipeline: &Pipeline) -> Item {
     key(PK.to_owned(), &pipeline.name)
 }
 
-fn read_pipeline(item: &Item) -> Result<KeptPipeline, Malformed> {
+pub(super) fn read_pipeline(item: &Item) -> Result<KeptPipeline, Malformed> {
     Ok(KeptPipeline { version: read_version(item)?, pipeline: read_document(item)? })
 }
 

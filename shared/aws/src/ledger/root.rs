@@ -54,6 +54,6 @@ fn pk(stage: &StageId) -> String {
     format!("root#{}#{}#{}", stage.run, stage.stage, stage.generation)
 }
 
-fn read_root(item: &Item) -> Result<RootCount, Malformed> {
+pub(super) fn read_root(item: &Item) -> Result<RootCount, Malformed> {
     Ok(RootCount { folded: read_numbers(item, "folded", GroupIndex)?, sums: read_sums(item)? })
 }

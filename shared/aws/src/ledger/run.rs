@@ -218,7 +218,7 @@ fn place(run: &Unfinished) -> Item {
     place
 }
 
-fn read_unfinished(item: &Item) -> Result<Unfinished, Malformed> {
+pub(super) fn read_unfinished(item: &Item) -> Result<Unfinished, Malformed> {
     Ok(Unfinished { deadline_at: Timestamp(read_number(item, "deadline_at")?), id: read_id(item)? })
 }
 

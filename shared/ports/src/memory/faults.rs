@@ -1,11 +1,21 @@
 //! Which calls fail, and how: a plan that a seed replays.
 
+mod calls;
+
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
+use tokio::{sync::Notify, time::Instant};
+
 use super::{Invocation, Random};
+
+pub use calls::{Call, Released, Service};
+
+/// How long an invocation is held that nothing else releases: longer than anything that goes on without it.
+const LONGEST_HOLD: Duration = Duration::from_hours(3);
 
 /// How often something goes wrong: chances in 10,000 calls, all together at most 10,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -92,6 +102,8 @@ pub enum Outcome {
     BrokenStream,
     /// A permanent error; nothing happened.
     Refused,
+    /// The invocation pauses before the effect, while others go on.
+    Held,
 }
 
 /// A fault that was dealt.
@@ -126,6 +138,9 @@ struct Shared {
     /// Whether calls take turns and streams come in random pieces.
     shuffles: bool,
     state: Mutex<State>,
+    begun: Instant,
+    /// Rung when an invocation that is held may go on.
+    bell: Notify,
 }
 
 #[derive(Debug)]
@@ -135,6 +150,14 @@ struct State {
     throttled: Vec<String>,
     calls: u64,
     dealt: Vec<Dealt>,
+    made: Vec<Call>,
+    /// The invocation that is held, and how many effects of others it still waits for.
+    held: Option<(String, u64)>,
+    released: Option<Released>,
+    /// Since when a service is down.
+    down_since: Option<Instant>,
+    /// Calls of it since then.
+    down_calls: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +165,10 @@ enum Plan {
     Never,
     Rates(Rates),
     CrashAt(u64),
+    Noted,
+    HoldAt { call: u64, effects: u64 },
+    FailAt { call: u64, accepted: usize },
+    Down { service: Service, call: u64, outage: Duration, every: u64 },
 }
 
 impl Faults {
@@ -164,6 +191,33 @@ impl Faults {
         Self::planned(Plan::CrashAt(point), 0, false)
     }
 
+    /// No call fails, and all are noted ([`Faults::made`]): by their numbers, which are the same in each play of the
+    /// same, plans direct what is to happen.
+    pub fn noted() -> Self {
+        Self::planned(Plan::Noted, 0, false)
+    }
+
+    /// The invocation that makes this call pauses before its effect, until others have had so many effects or nothing
+    /// else happens any more ([`Faults::released`]). So a writer is late by all that can come in between.
+    pub fn hold_at(call: u64, effects: u64) -> Self {
+        Self::planned(Plan::HoldAt { call, effects }, 0, false)
+    }
+
+    /// This call alone fails, with a transient error; of a batch so many were accepted before.
+    pub fn fail_at(call: u64, accepted: usize) -> Self {
+        Self::planned(Plan::FailAt { call, accepted }, 0, false)
+    }
+
+    /// From this call on a service answers nothing but transient errors, for so long.
+    pub fn down_from(service: Service, call: u64, outage: Duration) -> Self {
+        Self::planned(Plan::Down { service, call, outage, every: 1 }, 0, false)
+    }
+
+    /// From this call on a service throttles, for so long: every second call of it is answered with a transient error.
+    pub fn throttled_from(service: Service, call: u64, outage: Duration) -> Self {
+        Self::planned(Plan::Down { service, call, outage, every: 2 }, 0, false)
+    }
+
     fn planned(plan: Plan, seed: u64, shuffles: bool) -> Self {
         let state = Mutex::new(State {
             plan,
@@ -171,8 +225,29 @@ impl Faults {
             throttled: Vec::new(),
             calls: 0,
             dealt: Vec::new(),
+            made: Vec::new(),
+            held: None,
+            released: None,
+            down_since: None,
+            down_calls: 0,
         });
-        Self(Arc::new(Shared { random: Random::seeded(seed), shuffles, state }))
+        let random = Random::seeded(seed);
+        Self(Arc::new(Shared { random, shuffles, state, begun: Instant::now(), bell: Notify::new() }))
+    }
+
+    /// The calls that were made, where they are noted.
+    pub fn made(&self) -> Vec<Call> {
+        self.state().made.clone()
+    }
+
+    /// Whether a service was down.
+    pub fn was_down(&self) -> bool {
+        self.state().down_since.is_some()
+    }
+
+    /// What released the invocation that was held; none if none was.
+    pub fn released(&self) -> Option<Released> {
+        self.state().released
     }
 
     /// From now on no call fails: what is left must come to an end by itself.
@@ -215,8 +290,26 @@ impl Faults {
             Plan::Rates(rates) => rates.outcome(self.0.random.below(10_000)),
             Plan::CrashAt(point) if point == 2 * call => Outcome::CrashBefore,
             Plan::CrashAt(point) if point == 2 * call + 1 => Outcome::CrashAfter,
-            Plan::CrashAt(_) | Plan::Never => Outcome::Proceed,
+            Plan::HoldAt { call: at, effects } if at == call => {
+                state.held = Some((invocation.to_string(), effects));
+                Outcome::Held
+            }
+            Plan::FailAt { call: at, .. } if at == call => Outcome::Transient,
+            Plan::Down { service, call: from, outage, every }
+                if call >= from && Service::of(operation) == Some(service) =>
+            {
+                let since = *state.down_since.get_or_insert_with(Instant::now);
+                state.down_calls += 1;
+                let fails = since.elapsed() < outage && state.down_calls.is_multiple_of(every);
+                if fails { Outcome::Transient } else { Outcome::Proceed }
+            }
+            _ => Outcome::Proceed,
         };
+        if matches!(state.plan, Plan::Noted) {
+            let invocation = invocation.to_string();
+            let at = self.0.begun.elapsed();
+            state.made.push(Call { number: call, invocation, operation, is_write: false, at });
+        }
         if outcome != Outcome::Proceed {
             let (invocation, subject) = (invocation.to_string(), subject.to_owned());
             state.dealt.push(Dealt { call, invocation, operation, subject, outcome });
@@ -242,8 +335,42 @@ impl Faults {
         1 + self.0.random.index(most)
     }
 
+    /// Waits until others had as many effects as the plan says, or until nothing else happens.
+    pub(super) async fn hold(&self) {
+        let is_over = || self.state().held.as_ref().is_none_or(|(_, effects)| *effects == 0);
+        let by_effects = async {
+            while !is_over() {
+                self.0.bell.notified().await;
+            }
+        };
+        let released = match tokio::time::timeout(LONGEST_HOLD, by_effects).await {
+            Ok(()) => Released::ByEffects,
+            Err(_) => Released::ByTime,
+        };
+        let mut state = self.state();
+        (state.held, state.released) = (None, Some(released));
+    }
+
+    /// Notes that an invocation's call has had its effect: one that is held may wait for that.
+    pub(super) fn note_effect(&self, invocation: &Invocation) {
+        let mut state = self.state();
+        let name = invocation.to_string();
+        if let Some(call) = state.made.iter_mut().rev().find(|call| call.invocation == name) {
+            call.is_write = true;
+        }
+        if let Some((held, effects)) = &mut state.held
+            && *held != name
+        {
+            *effects = effects.saturating_sub(1);
+            self.0.bell.notify_one();
+        }
+    }
+
     /// How many messages of `len` were accepted before sending them failed.
     pub(super) fn accepted(&self, len: usize) -> usize {
+        if let Plan::FailAt { accepted, .. } = self.state().plan {
+            return accepted.min(len);
+        }
         if self.0.shuffles { self.0.random.index(len + 1) } else { 0 }
     }
 
@@ -270,6 +397,35 @@ mod tests {
             [Outcome::Transient, Outcome::CrashAfter, Outcome::Proceed].map(count),
             [1_000, 500, 8_500]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_held_waits_for_the_effects_of_others_or_for_nothing_more() {
+        for (effects, released) in [(2, Released::ByEffects), (3, Released::ByTime)] {
+            let faults = Faults::hold_at(1, effects);
+            let [held, other] = ["held", "other"].map(Invocation::new);
+            assert_eq!(faults.deal(&held, "put", "x"), Outcome::Proceed);
+            assert_eq!(faults.deal(&held, "put", "x"), Outcome::Held);
+            let others = async {
+                faults.note_effect(&held);
+                faults.note_effect(&other);
+                tokio::task::yield_now().await;
+                faults.note_effect(&other);
+            };
+            tokio::join!(faults.hold(), others);
+            assert_eq!(faults.released(), Some(released));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_is_down_fails_alone_and_for_its_time() {
+        let faults = Faults::down_from(Service::S3, 1, Duration::from_mins(1));
+        let invocation = Invocation::new("i");
+        let mut deal = |operation: &'static str| faults.deal(&invocation, operation, "x");
+        let dealt = ["put", "put", "send", "save_run"].map(&mut deal);
+        assert_eq!(dealt, [Outcome::Proceed, Outcome::Transient, Outcome::Proceed, Outcome::Proceed]);
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        assert_eq!(deal("put"), Outcome::Proceed);
     }
 
     #[test]

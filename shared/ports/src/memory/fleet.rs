@@ -41,6 +41,17 @@ impl MemoryFleet {
         self.state().unreadable_launches.insert((stage.clone(), index), item);
     }
 
+    /// All launches of all stages.
+    pub fn all_launches(&self) -> Vec<(StageId, Launch)> {
+        let state = self.state();
+        state.launches.iter().map(|((stage, _), launch)| (stage.clone(), launch.clone())).collect()
+    }
+
+    /// Puts a launch here as it stood elsewhere, its revision included.
+    pub fn restore_launch(&self, stage: StageId, launch: Launch) {
+        self.state().launches.insert((stage, launch.index), launch);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

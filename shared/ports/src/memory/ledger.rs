@@ -41,6 +41,14 @@ struct PipelineItem {
     document: Result<Pipeline, UnreadableItem>,
 }
 
+impl PipelineItem {
+    /// The pipeline, if it can be read.
+    fn kept(&self) -> Option<KeptPipeline> {
+        let pipeline = self.document.clone().ok()?;
+        Some(KeptPipeline { version: self.version, pipeline })
+    }
+}
+
 /// A run as it is, and as eventual reads may still see it.
 #[derive(Debug)]
 struct RunItem {
@@ -100,7 +108,57 @@ impl State {
     }
 }
 
+/// All that a ledger holds, in the order of keys: for a test that keeps it, or begins with it.
+#[derive(Debug, Clone, Default)]
+pub struct LedgerContents {
+    /// Runs, as consistent reads see them.
+    pub runs: Vec<Run>,
+    /// Owners of outputs.
+    pub owners: Vec<(ObjectName, Ownership)>,
+    /// Counters of groups.
+    pub groups: Vec<((StageId, GroupIndex), GroupCount)>,
+    /// Counters of stages.
+    pub roots: Vec<(StageId, RootCount)>,
+    /// Why chunks failed.
+    pub failures: Vec<((StageId, ChunkIndex), Failure)>,
+    /// Pipelines.
+    pub pipelines: Vec<KeptPipeline>,
+}
+
 impl MemoryLedger {
+    /// All that it holds.
+    pub fn contents(&self) -> LedgerContents {
+        fn pairs<K: Clone, V: Clone>(map: &BTreeMap<K, V>) -> Vec<(K, V)> {
+            map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+        }
+        let state = self.state();
+        LedgerContents {
+            runs: state.runs.values().map(|item| item.now.clone()).collect(),
+            owners: pairs(&state.owners),
+            groups: pairs(&state.groups),
+            roots: pairs(&state.roots),
+            failures: pairs(&state.failures),
+            pipelines: state.pipelines.values().filter_map(PipelineItem::kept).collect(),
+        }
+    }
+
+    /// Puts what another ledger held into this one, as it stood there, revisions and epochs included.
+    pub fn restore(&self, contents: LedgerContents) {
+        let LedgerContents { runs, owners, groups, roots, failures, pipelines } = contents;
+        let mut state = self.state();
+        let item =
+            |run: Run| (run.id.clone(), RunItem { now: run, before: None, stale_reads: 0, unreadable: None });
+        state.runs.extend(runs.into_iter().map(item));
+        state.owners.extend(owners);
+        state.groups.extend(groups);
+        state.roots.extend(roots);
+        state.failures.extend(failures);
+        let item = |KeptPipeline { version, pipeline }: KeptPipeline| {
+            (pipeline.name.clone(), PipelineItem { version, document: Ok(pipeline) })
+        };
+        state.pipelines.extend(pipelines.into_iter().map(item));
+    }
+
     /// Makes reads lag: after each write of a run, the next `reads` eventual reads of it (lists included) see
     /// it as it was before. 0, the default, is no lag.
     pub fn lag(&self, reads: u32) {

@@ -23,7 +23,7 @@ pub(super) fn check_calm(driver: &Driver, record: &Record) -> Result<(), String>
         .acts
         .iter()
         .filter(|(_, act)| matches!(act, Act::Upload { event_delays_ms, .. } if !event_delays_ms.is_empty()));
-    if !scenario.is_faulty() {
+    if !scenario.is_faulty() && !driver.world.faults.was_down() {
         // One whose deletions are lost is delivered until it dies, though all went well each time.
         if scenario.doubles_percent == 0
             && let Some(stranded) = driver.stranded.first()

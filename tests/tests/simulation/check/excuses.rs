@@ -20,7 +20,7 @@ impl Ended<'_> {
         let scenario = &driver.scenario;
         let reason = run.reason.as_deref().ok_or("it has no reason")?;
         let is_expiring = scenario.has(|act| *act == Act::Expire);
-        let is_faulty = scenario.is_faulty();
+        let is_faulty = scenario.is_faulty() || driver.world.faults.was_down();
         let is_true = if let Some(refused) = &scenario.refused
             && reason.contains("AccessDenied")
         {
@@ -40,6 +40,11 @@ impl Ended<'_> {
             is_faulty || scenario.sick_chunk.is_some()
         } else if reason.contains("the plan step gave no list") {
             is_faulty || is_expiring || scenario.sick_chunk.is_some()
+        } else if reason.contains("for another output") {
+            let share = |other: &Run| other.errors == run.errors && other.output != run.output;
+            self.record.runs.values().any(share)
+        } else if reason.contains("cannot be assembled") && scenario.corrupts.is_some() {
+            self.record.counts.contains_key("bytes changed")
         } else if ["must keep what the scan", "cannot be folded", "cannot be assembled"]
             .iter()
             .any(|expired| reason.contains(expired))
@@ -56,6 +61,7 @@ impl Ended<'_> {
     async fn check_failed_chunks(&self) -> Result<(), String> {
         let scenario = &self.driver.scenario;
         let is_faulty = scenario.is_faulty()
+            || self.driver.world.faults.was_down()
             || scenario.may_ask_in_vain()
             || scenario.odd_attempts_percent > 0
             || scenario.has(|act| *act == Act::Expire);

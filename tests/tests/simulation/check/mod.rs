@@ -87,6 +87,9 @@ impl Ended<'_> {
                 if published(&run.output).count() > 1 && !foreign && record.runs.len() == 1 {
                     return Err("it published more than once".to_owned());
                 }
+                if published(&run.errors).count() > 1 && !foreign && record.runs.len() == 1 {
+                    return Err("it listed its bad records more than once".to_owned());
+                }
                 for output in published(&run.output) {
                     same("its output", &output.bytes, &truth.output)?;
                 }
@@ -100,6 +103,9 @@ impl Ended<'_> {
                 }
             }
             RunState::Failed => {
+                if published(&run.output).count() > 0 {
+                    return Err("it published its output".to_owned());
+                }
                 self.check_excuse().await?;
                 for errors in published(&run.errors) {
                     self.check_report(&errors.bytes).await?;

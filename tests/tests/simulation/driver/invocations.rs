@@ -134,6 +134,7 @@ impl Driver {
             }),
             source_is_unreadable: sickness == Some(Sickness::Unreadable),
             oddity: is_odd.then(|| chance.number()),
+            owner: None.into(),
         }
     }
 }

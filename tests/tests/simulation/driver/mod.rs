@@ -4,6 +4,7 @@
 mod acts;
 mod deliveries;
 mod invocations;
+mod snapshot;
 mod sweeps;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use fanfold_ports::{
-    Clock, Fleet as _, Queue,
+    Clock, Fleet as _, Ledger as _, Queue,
     memory::{Faults, MEMORY_EPOCH, MemoryClock, MemoryClusters, MemoryObjects, MemoryWorld},
 };
 use tokio::{task::JoinSet, time::Instant};
@@ -57,6 +58,15 @@ enum Origin {
     Sweep { begun_ms: u64 },
 }
 
+/// Where a play is cut short, to see the world as it is then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Where the plan of faults crashes an invocation.
+    AtCrash,
+    /// After so many turns.
+    AtTurn(u64),
+}
+
 /// A world with its services under way.
 pub(crate) struct Driver {
     pub(crate) scenario: Scenario,
@@ -80,6 +90,10 @@ pub(crate) struct Driver {
     sweeps: usize,
     uploads: u64,
     is_calm: bool,
+    /// Where the play ends before its end.
+    pub(crate) cut: Option<Cut>,
+    was_cut: bool,
+    turns: u64,
 }
 
 impl Driver {
@@ -119,6 +133,9 @@ impl Driver {
             sweeps: 0,
             uploads: 0,
             is_calm: false,
+            cut: None,
+            was_cut: false,
+            turns: 0,
             scenario,
         }
     }
@@ -129,7 +146,15 @@ impl Driver {
             self.world.fleet.put_cluster(cluster).await.expect("memory does not fail");
         }
         self.kube.add_neighbours().await;
+        for pipeline in &self.scenario.others {
+            self.world.ledger.put_pipeline(pipeline).await.expect("memory does not fail");
+        }
         loop {
+            self.turns += 1;
+            if self.cut == Some(Cut::AtTurn(self.turns)) {
+                self.was_cut = true;
+                return Ok(());
+            }
             self.calm_down();
             self.act().await;
             self.deliver();
@@ -139,6 +164,12 @@ impl Driver {
             if self.is_quiet() {
                 return Ok(());
             }
+            let calls = self.world.faults.points() / 2;
+            if calls > self.scenario.most_calls() {
+                return Err(format!(
+                    "{calls} calls were made, and no end of it: something goes round in circles"
+                ));
+            }
             if self.now_ms() > END_MS {
                 return Err("something still goes on long after every deadline".to_owned());
             }
@@ -147,6 +178,9 @@ impl Driver {
                 biased;
                 Some(done) = self.invocations.join_next() => {
                     let (origin, fared) = done.map_err(|error| format!("an invocation panicked: {error}"))?;
+                    if self.is_cut_by(fared.is_none()) {
+                        return Ok(());
+                    }
                     if let Origin::Sweep { begun_ms } = origin
                         && matches!(fared.as_deref(), Some([Ok(())]))
                     {
@@ -157,12 +191,27 @@ impl Driver {
                 }
                 Some(done) = self.kube.running.join_next() => {
                     let (pod, exit_code) = done.map_err(|error| format!("a pod panicked: {error}"))?;
+                    if self.is_cut_by(exit_code.is_none()) {
+                        return Ok(());
+                    }
                     let (now, is_rough) = (self.now_ms(), self.is_rough());
                     self.kube.settle(pod, exit_code, now, is_rough);
                 }
                 () = tokio::time::sleep_until(next) => {}
             }
         }
+    }
+
+    /// Whether the play ends with this crash: of an invocation that the plan of faults crashes, and no sick chunk.
+    fn is_cut_by(&mut self, has_crashed: bool) -> bool {
+        let is_cut = self.cut == Some(Cut::AtCrash) && !self.world.faults.dealt().is_empty();
+        self.was_cut |= has_crashed && is_cut;
+        self.was_cut
+    }
+
+    /// Whether the play was cut short.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.was_cut
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
@@ -215,9 +264,10 @@ impl Driver {
 
     fn shaped(&self) -> Shaped {
         let items = self.scenario.items.clone().map(Bytes::from);
-        let Scenario { group_chunks, third_party, .. } = self.scenario;
+        let Scenario { group_chunks, third_party, corrupts, loses, .. } = self.scenario;
         let troubles_percent = if self.is_rough() { third_party.troubles_percent } else { 0 };
-        Shaped { group_chunks, items, third_party: ThirdParty { troubles_percent, ..third_party } }
+        let third_party = ThirdParty { troubles_percent, ..third_party };
+        Shaped { group_chunks, items, third_party, corrupts, loses }
     }
 
     fn is_rough(&self) -> bool {

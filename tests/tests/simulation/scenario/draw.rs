@@ -151,6 +151,9 @@ impl Scenario {
             } else {
                 chance.one_of(&[7, 100, 64 << 10])
             },
+            others: Vec::new(),
+            corrupts: None,
+            loses: None,
             acts,
             objects: if shape.reads == Reads::Objects { objects(&of_shape) } else { Vec::new() },
             items: (shape.reads == Reads::Items).then(|| items(&of_shape)),

@@ -119,6 +119,15 @@ impl Legs {
     pub(crate) const WHOLE: Self = Self { ms: None, strides: Strides::DEFAULT };
 }
 
+/// What a store keeps that is not what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Corrupts {
+    /// A byte of the n-th part that is sent into an upload of an output is another.
+    UploadPart(usize),
+    /// The last byte of a group's object, by its place among all of them, is gone.
+    Group(usize),
+}
+
 /// One simulation.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
@@ -177,6 +186,12 @@ pub(crate) struct Scenario {
     pub(crate) is_in_order: bool,
     pub(crate) completions_batch: usize,
     pub(crate) piece_bytes: usize,
+    /// Further pipelines, which are in the table.
+    pub(crate) others: Vec<Pipeline>,
+    /// What the store keeps otherwise than it was sent.
+    pub(crate) corrupts: Option<Corrupts>,
+    /// Of the messages that a sweep repairs the loss of, which one is lost, in the order of sending.
+    pub(crate) loses: Option<usize>,
 }
 
 impl Scenario {
@@ -192,6 +207,8 @@ impl Scenario {
                 == 0
             && self.sick_chunk.is_none()
             && self.refused.is_none()
+            && self.corrupts.is_none()
+            && self.loses.is_none()
             && self.lagging_reads == 0
             && self.third_party.troubles_percent == 0
             && self.map.as_ref().is_none_or(MapScenario::is_calm)
@@ -219,6 +236,17 @@ impl Scenario {
             Format::Ids(_) | Format::Items => &self.pipeline.name,
             _ => KEY,
         }
+    }
+
+    /// More calls than a play of it makes that comes to an end, many times over.
+    pub(crate) fn most_calls(&self) -> u64 {
+        let bytes = |act: &Act| match act {
+            Act::Upload { bytes, .. } | Act::UploadBeside { bytes, .. } => bytes.len() as u64,
+            _ => 0,
+        };
+        let bytes: u64 = self.acts.iter().map(|(_, act)| bytes(act)).sum();
+        // A chunk has at least a byte, but those of large sources, which have many.
+        300_000 + 100 * bytes.min(100_000)
     }
 
     pub(crate) fn has(&self, what: impl Fn(&Act) -> bool) -> bool {

@@ -127,6 +127,9 @@ impl Scenario {
             is_in_order: false,
             completions_batch: 10,
             piece_bytes: 64 << 10,
+            others: Vec::new(),
+            corrupts: None,
+            loses: None,
         }
     }
 }

@@ -85,9 +85,13 @@ impl<T: ?Sized> Faulty<T> {
             Outcome::Transient => return Err(failed(Fault::Transient, "SlowDown: the plan of faults")),
             Outcome::Refused => return Err(failed(Fault::Permanent, "AccessDenied: the plan of faults")),
             Outcome::LostRequest => return Err(failed(lost, "timed out: the plan of faults")),
+            Outcome::Held => self.faults.hold().await,
             _ => {}
         }
         let answer = call.await;
+        if kind == Kind::Write && answer.is_ok() {
+            self.faults.note_effect(&self.invocation);
+        }
         if outcome == Outcome::CrashAfter {
             return self.crash().await;
         }

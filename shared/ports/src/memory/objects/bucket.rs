@@ -132,6 +132,14 @@ impl Bucket {
         Written::Stored(stored)
     }
 
+    /// Puts content here as it stood elsewhere, under its version if it has one.
+    pub(super) fn restore(&mut self, key: &str, content: Content) {
+        self.written += 1;
+        let slot = self.slots.entry(key.to_owned()).or_default();
+        slot.contents.push(content);
+        slot.is_deleted = false;
+    }
+
     /// Deletes what is there; where versions are kept, behind a delete marker.
     pub(super) fn remove(&mut self, key: &str) {
         if !self.keeps_versions {

@@ -98,6 +98,22 @@ impl MemoryObjects {
         bucket.content(&object.key, None).expect("it was stored just now").head.clone()
     }
 
+    /// Puts an object here as it stood elsewhere: with the entity tag, the version and the metadata of `head`.
+    pub fn restore(&self, object: &ObjectName, body: Bytes, head: ObjectHead) {
+        let ObjectHead { etag, version, metadata, .. } = head;
+        let mut content = Content::new(body, etag, &metadata, self.now());
+        content.head.version = version;
+        self.state().bucket(object).restore(&object.key, content);
+    }
+
+    /// Puts an upload here that was open elsewhere, without parts. Uploads that are begun from now on have other ids.
+    pub fn restore_upload(&self, upload: Upload) {
+        let mut state = self.state();
+        let number = upload.id.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
+        state.created_uploads = state.created_uploads.max(number.map_or(0, |number| number + 1));
+        state.uploads.insert(upload, OpenUpload::new(&Metadata::new()));
+    }
+
     /// Deletes an object; where versions are kept, behind a delete marker.
     pub fn remove(&self, object: &ObjectName) {
         self.state().bucket(object).remove(&object.key);

@@ -7,7 +7,7 @@ use std::{future::Future, pin::pin, time::Duration};
 
 use fanfold_domain::{
     ChunkIndex, Generation, RunId,
-    message::{ChunkEnd, ChunkMessage, Failure},
+    message::{ChunkEnd, ChunkMessage, Failure, PlatformFaults},
 };
 use tokio::time::timeout;
 
@@ -39,6 +39,8 @@ pub struct Assignment {
 enum Told {
     /// The pod has done with the chunk.
     End(PodEnd),
+    /// The chunk failed for faults of the platform, which may go on.
+    Faulted(PodEnd),
     /// It makes another attempt.
     Later(Again),
 }
@@ -75,8 +77,9 @@ impl Worker {
     pub async fn run_pod(&self, assignment: &Assignment, stop: impl Future<Output = ()>) -> PodEnd {
         let mut stop = pin!(stop);
         let mut worst = PodEnd::Told;
+        let mut faults = None;
         for chunk in &assignment.chunks {
-            let mut work = pin!(self.do_in_pod(assignment, *chunk));
+            let mut work = pin!(self.do_in_pod(assignment, *chunk, &mut faults));
             let end = tokio::select! {
                 end = &mut work => end,
                 () = &mut stop => {
@@ -94,16 +97,26 @@ impl Worker {
 
     /// Makes attempts at a chunk until the tracker knows its end, or another pod is to try. Faults of the platform are
     /// waited out here, with the same waits and for as long as those between messages: Kubernetes would count each as a
-    /// failed try of the index.
-    async fn do_in_pod(&self, assignment: &Assignment, chunk: ChunkIndex) -> PodEnd {
+    /// failed try of the index. `faults` are those that the pod met with in a row: each of its chunks may wait for two
+    /// hours between messages, and all of them together here, since one waits for another.
+    async fn do_in_pod(
+        &self,
+        assignment: &Assignment,
+        chunk: ChunkIndex,
+        faults: &mut Option<PlatformFaults>,
+    ) -> PodEnd {
         let Assignment { run, stage, generation, failed_tries, .. } = assignment.clone();
-        let (not_before, platform_faults) = (None, None);
+        let (not_before, platform_faults) = (None, *faults);
         let mut message =
             ChunkMessage { run, stage, generation, chunk, failed_tries, not_before, platform_faults };
         let clock = &*self.ports.clock;
         loop {
             let again = match self.tell(&message).await {
-                Ok(Told::End(end)) => return end,
+                Ok(Told::End(end)) => {
+                    *faults = None;
+                    return end;
+                }
+                Ok(Told::Faulted(end)) => return end,
                 Ok(Told::Later(again)) => again,
                 Err(error) => {
                     let (now, chance) = (clock.now(), clock.random());
@@ -114,12 +127,14 @@ impl Worker {
                 }
             };
             message.platform_faults = again.platform_faults;
+            *faults = again.platform_faults;
             clock.sleep_ms(again.at.ms_since(clock.now())).await;
         }
     }
 
     /// Makes an attempt at a chunk and tells its end; one in vain only if no pod comes after this.
     async fn tell(&self, message: &ChunkMessage) -> Result<Told, WorkerError> {
+        let mut is_faulted = false;
         let end = match self.try_once(message, None).await? {
             Tried::Nothing => return Ok(Told::End(PodEnd::Told)),
             // What it releases the tracker sends: a pod sends completions and nothing else.
@@ -131,12 +146,13 @@ impl Worker {
                 }
                 Next::Again(again) => return Ok(Told::Later(again)),
                 Next::Fail(reason) => {
+                    is_faulted = !vain.cause.counts_as_try();
                     self.end_or_failure(&vain.run, message, Failure::of_chunk(reason)).await?
                 }
             },
         };
         let pod_end = if matches!(end, ChunkEnd::Failed(_)) { PodEnd::Failed } else { PodEnd::Told };
         self.complete(message.clone(), end, Vec::new()).await?;
-        Ok(Told::End(pod_end))
+        Ok(if is_faulted { Told::Faulted(pod_end) } else { Told::End(pod_end) })
     }
 }

@@ -205,18 +205,19 @@ async fn a_pod_waits_for_throttling_to_pass_and_ends_as_if_there_had_been_none()
     assert_eq!((end, stack.ends().len()), (PodEnd::Told, 2));
 }
 
+/// And not two hours for each of them: they wait for one another.
 #[tokio::test(start_paused = true)]
-async fn a_pod_tells_the_failure_of_a_chunk_that_was_throttled_for_two_hours() {
+async fn a_pod_tells_the_failure_of_all_its_chunks_after_two_hours_of_throttling() {
     let stack = Stack::new(&COPY.replace("process:", "run_on: eks, process:")).await;
     stack.world.faults.throttle("s3://input/");
     let (run, stage, generation) = (stack.run.id.clone(), "s".to_owned(), Generation(0));
-    let assignment = Assignment { run, stage, generation, chunks: vec![ChunkIndex(1)], failed_tries: 0 };
+    let chunks = (0..2).map(ChunkIndex).collect();
+    let assignment = Assignment { run, stage, generation, chunks, failed_tries: 0 };
     assert_eq!(stack.worker.run_pod(&assignment, future::pending()).await, PodEnd::Failed);
     let ended = stack.ends();
-    assert!(
-        matches!(&ended[..], [ChunkEnd::Failed(failure)] if failure.reason.contains("SlowDown")),
-        "{ended:?}"
-    );
+    let is_throttled =
+        |end: &ChunkEnd| matches!(end, ChunkEnd::Failed(failure) if failure.reason.contains("SlowDown"));
+    assert!(ended.len() == 2 && ended.iter().all(is_throttled), "{ended:?}");
     let minutes = stack.world.clock.now().ms_since(MEMORY_EPOCH) / MINUTE_MS;
     assert!((115..=120).contains(&minutes), "{minutes}");
 }

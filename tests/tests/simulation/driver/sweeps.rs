@@ -38,7 +38,9 @@ impl Driver {
                 let state = job.state;
                 let is_old = state.created_at.ms_since(MEMORY_EPOCH) + 1_000 < begun_ms;
                 let run = state.labels.get(RUN).and_then(|run| run.parse().ok());
-                if is_old && state.end.is_none() && run.is_some_and(|run| ended_before(&run)) {
+                // Jobs of versions that did not label them with their stack are never deleted.
+                let is_ours = state.labels.contains_key("fanfold.dev/stack");
+                if is_ours && is_old && state.end.is_none() && run.is_some_and(|run| ended_before(&run)) {
                     return Err(format!("Job {} goes on after a sweep, and its run has ended", state.name));
                 }
             }

@@ -9,7 +9,7 @@ use fanfold_domain::{
 use fanfold_ports::{Fleet as _, Queue, clusters::RUN, memory::MEMORY_EPOCH};
 
 use super::{Driver, Origin, SWEEP_EVERY_MS};
-use crate::{ports::lock, services::Job};
+use crate::{kube::is_ours, ports::lock, services::Job};
 
 /// Messages of one launch that may be there at once, by duplicates of all kinds: each that failed or crashed is hidden for
 /// minutes, while what it sent goes on. Were they to multiply, they would soon be hundreds.
@@ -39,7 +39,9 @@ impl Driver {
                 let state = job.state;
                 let is_old = state.created_at.ms_since(MEMORY_EPOCH) + 1_000 < begun_ms;
                 let run = state.labels.get(RUN).and_then(|run| run.parse().ok());
-                if is_old && state.end.is_none() && run.is_some_and(|run| ended_before(&run)) {
+                // Jobs of versions that did not label them with their stack are never deleted.
+                let is_ours = is_ours(&state.labels);
+                if is_ours && is_old && state.end.is_none() && run.is_some_and(|run| ended_before(&run)) {
                     return Err(format!("Job {} goes on after a sweep, and its run has ended", state.name));
                 }
             }

@@ -6,7 +6,7 @@ use fanfold_ports::{clusters::KubeJobEnd, memory::MemoryJob};
 use fanfold_worker::pod::Assignment;
 
 use super::{
-    Begun, GRACE_MS, JobKey, Kept, Kube, Life, MINUTE, Pod, SECOND, State, is_ours,
+    Begun, GRACE_MS, JobKey, Kept, Kube, Life, MINUTE, Pod, SECOND, State,
     shown::{read_job, uid_key},
 };
 use crate::ports::lock;
@@ -18,7 +18,8 @@ impl Kube {
         let mut there = BTreeMap::new();
         for cluster in names {
             let all = self.cloud.clusters.all_jobs(&cluster).into_iter();
-            for job in all.filter(|job| is_ours(&job.state.labels)) {
+            // Those of others, which are there to be left alone, have nothing to run.
+            for job in all.filter(|job| job.manifest["spec"]["completions"].is_u64()) {
                 let uid = job.logs.get(&uid_key()).and_then(|uid| uid.parse::<u64>().ok());
                 there.insert((cluster.clone(), job.state.name.clone()), (uid, job));
             }

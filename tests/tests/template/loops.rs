@@ -143,7 +143,14 @@ fn granted(policy: &Value) -> impl Iterator<Item = &str> {
         .iter()
         .map(|statement| statement["Fn::If"].get(1).unwrap_or(statement))
         .filter(|statement| statement["Effect"] == "Allow" && causes(&statement["Action"]))
-        .flat_map(|statement| one_or_several(&statement["Resource"]).iter().map(named))
+        .flat_map(|statement| one_or_several(&statement["Resource"]).iter().flat_map(either).map(named))
+}
+
+/// What a value may be: both of what a condition chooses between. Short forms of functions are read without their
+/// names, so that `!If` is a list in the place of a value.
+fn either(value: &Value) -> &[Value] {
+    let chosen = value.as_array().or_else(|| value["Fn::If"].as_array());
+    chosen.and_then(|chosen| chosen.get(1..)).unwrap_or(std::slice::from_ref(value))
 }
 
 fn causes(action: &Value) -> bool {

@@ -62,3 +62,25 @@ fn the_policy_of_a_topic_grants_eventbridge_without_a_condition() {
     }
     assert!(granted > 0, "EventBridge may publish nowhere");
 }
+
+/// What a function does in a bucket of the stack it does in one that a parameter adds.
+#[test]
+fn other_buckets_may_be_used_as_the_stacks_own() {
+    let template = super::parsed();
+    let mut all = Vec::new();
+    statements(&template["Resources"], &mut all);
+    let actions = |sid: &str| {
+        let found: Vec<_> = all.iter().filter(|s| s["Sid"] == sid).map(|s| &s["Action"]).collect();
+        assert!(!found.is_empty(), "no statement is called {sid}");
+        found
+    };
+    for (own, other) in [
+        ("ReadSource", "ReadOtherSources"),
+        ("WriteOutput", "WriteOtherOutputs"),
+        ("GiveUploadsUp", "GiveOtherUploadsUp"),
+        ("WriteResults", "WriteOtherResults"),
+    ] {
+        let wanted = actions(other)[0];
+        assert!(actions(own).iter().all(|own| *own == wanted), "{own} and {other}");
+    }
+}

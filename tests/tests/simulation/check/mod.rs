@@ -178,7 +178,11 @@ impl Ended<'_> {
                 self.driver.world.ledger.failures(&stage, 1_000).await.expect("memory does not fail");
             for (chunk, failure) in failures {
                 let reason = &failure.reason;
-                let is_charged = reason.contains("the plan of faults") && !reason.contains("AccessDenied");
+                // What a third party answers, or does not, is charged to the chunk.
+                let is_of_third_party = reason.contains("the request of the record");
+                let is_charged = reason.contains("the plan of faults")
+                    && !reason.contains("AccessDenied")
+                    && !is_of_third_party;
                 let (begun, died) =
                     self.record.workers.get(&(stage.clone(), chunk)).copied().unwrap_or_default();
                 let deaths = if has_zombies { begun } else { died };

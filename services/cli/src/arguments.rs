@@ -173,7 +173,7 @@ pub(crate) struct Local {
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,
     /// What the source is called, so that derived ids are those of a run in the cloud.
-    #[arg(long, value_name = "s3://BUCKET/KEY@ETAG")]
+    #[arg(long, value_name = "s3://BUCKET/KEY@VERSION")]
     pub(crate) source: Option<String>,
     /// One pass in one thread with no splitting: the baseline.
     #[arg(long, conflicts_with_all = ["jobs", "check"])]

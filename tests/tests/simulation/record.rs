@@ -250,6 +250,11 @@ impl Record {
         self.work.get(key).is_some_and(|(_, metadata)| !is_tombstone(metadata))
     }
 
+    /// Whether there is a chunk's tombstone under this key.
+    pub(crate) fn has_tombstone(&self, key: &str) -> bool {
+        self.work.get(key).is_some_and(|(_, metadata)| is_tombstone(metadata))
+    }
+
     pub(crate) fn has_part(&self, run: &Run, stage: &str, chunk: ChunkIndex) -> bool {
         self.is_part(&run.keys(stage).part(chunk))
     }

@@ -140,7 +140,12 @@ pub async fn go_on_listing(
         let body = serde_json::to_vec(&end).expect("it has only JSON's types");
         // Whoever was first has listed this leg: its end is read next.
         let name = beside(to, &format!("{number:05}"));
-        objects.put(&name, Bytes::from(body), Condition::Absent, &Metadata::new()).await?;
+        if objects.put(&name, Bytes::from(body), Condition::Absent, &Metadata::new()).await?
+            == Written::Conflict
+        {
+            // Perhaps nothing was created. To list the leg again here would write its lines under the same name.
+            return Err(unfinished(&name).into());
+        }
     }
 }
 

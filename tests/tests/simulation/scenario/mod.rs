@@ -245,8 +245,9 @@ impl Scenario {
             _ => 0,
         };
         let bytes: u64 = self.acts.iter().map(|(_, act)| bytes(act)).sum();
-        // A chunk has at least a byte, but those of large sources, which have many.
-        300_000 + 100 * bytes.min(100_000)
+        // A chunk has at least a byte, but those of large sources, which have many. Each leg of a list or plan reads the ends
+        // of all before it, and some hundreds of tiny ones are drawn.
+        1_000_000 + 100 * bytes.min(100_000)
     }
 
     pub(crate) fn has(&self, what: impl Fn(&Act) -> bool) -> bool {

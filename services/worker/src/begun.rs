@@ -24,10 +24,18 @@ pub(crate) const MOST_DEATHS: u32 = 5;
 pub(crate) enum Begun {
     /// It is the first that is known to be given it.
     First,
-    /// It has left a marker; this is the name of the note that it lived on.
-    Again(ObjectName),
+    /// It has left a marker.
+    Again(Marker),
     /// Too many workers died on it.
     Poison,
+}
+
+/// What a worker left as it began.
+pub(crate) struct Marker {
+    /// How many markers the message has, this one included.
+    pub(crate) number: u32,
+    /// The name of the note that the worker lived on.
+    pub(crate) survived: ObjectName,
 }
 
 impl Worker {
@@ -47,7 +55,7 @@ impl Worker {
             let marker = ObjectName::new(&self.work_bucket, keys.begun(chunk, delivered.id, number));
             let survived = ObjectName::new(&self.work_bucket, keys.survived(chunk, delivered.id, number));
             match objects.put(&marker, Vec::<u8>::new().into(), Condition::Absent, &Metadata::new()).await? {
-                Written::Stored(_) => return Ok(Begun::Again(survived)),
+                Written::Stored(_) => return Ok(Begun::Again(Marker { number, survived })),
                 // Another's, or of one that creates it at this moment.
                 Written::Refused | Written::Conflict => {
                     deaths += u32::from(objects.head(&survived, None).await?.is_none());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fanfold_domain::{
-    ObjectName, Run, Timestamp, manifest,
+    Run, Timestamp, manifest,
     map::Told,
     message::{
         self, ChunkEnd, ChunkMessage, Completion, Failure, GivenUp, InvalidMessage, Released, encode,
@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use crate::{
     attempt::{Due, Tried, Vain},
-    begun::{Begun, poison},
+    begun::{Begun, Marker, poison},
     retry::{Again, Next, after_fault, next},
 };
 
@@ -29,7 +29,7 @@ use crate::{
 /// what that one released would be released once more.
 const FOUND_DELAY_S: u32 = 10;
 
-/// At which delivery a chunk is given up that its worker is refused what it needs for: a permission may take effect late.
+/// How many workers may be refused what a chunk needs before it is given up: a permission may take effect late.
 const MOST_REFUSALS: u32 = 5;
 
 /// A message of the queue `chunks` as it was delivered.
@@ -137,18 +137,41 @@ impl Worker {
         function_ends_at: Option<Timestamp>,
     ) -> Result<(), WorkerError> {
         let message: ChunkMessage = message::decode(delivered.body)?;
-        let mut survived = None;
-        let handled = match self.work_on(message.clone(), delivered, function_ends_at, &mut survived).await {
+        let mut marker = None;
+        let handled = match self.work_on(message.clone(), delivered, function_ends_at, &mut marker).await {
             Err(error) if error.is_of_platform() => self.put_off(message, error).await,
-            Err(error) if error.is_permanent() && delivered.receive_count >= MOST_REFUSALS => {
+            Err(error)
+                if error.is_permanent() && self.is_refused_often(&message, delivered, &mut marker).await =>
+            {
                 self.give_up(message, &error).await
             }
             worked => worked,
         };
-        if let (Err(_), Some(survived)) = (&handled, &survived) {
-            self.note_survival(survived).await;
+        if let (Err(_), Some(marker)) = (&handled, &marker) {
+            self.note_survival(&marker.survived).await;
         }
         handled
+    }
+
+    /// Whether as many workers were given a message as may be refused what it needs. Markers say how many, and not
+    /// receives, of which some reached no worker; a worker that was refused before it left one leaves it now. Receives
+    /// count only where markers are refused too.
+    async fn is_refused_often(
+        &self,
+        message: &ChunkMessage,
+        delivered: Delivered<'_>,
+        marker: &mut Option<Marker>,
+    ) -> bool {
+        if marker.is_none() {
+            match self.begin(message, delivered).await {
+                Ok(Begun::First) => return false,
+                Ok(Begun::Again(left)) => *marker = Some(left),
+                Ok(Begun::Poison) => return true,
+                Err(error) => return error.is_permanent() && delivered.receive_count >= MOST_REFUSALS,
+            }
+        }
+        // The first delivery left none.
+        marker.as_ref().is_some_and(|marker| marker.number + 1 >= MOST_REFUSALS)
     }
 
     async fn work_on(
@@ -156,7 +179,7 @@ impl Worker {
         message: ChunkMessage,
         delivered: Delivered<'_>,
         function_ends_at: Option<Timestamp>,
-        survived: &mut Option<ObjectName>,
+        marker: &mut Option<Marker>,
     ) -> Result<(), WorkerError> {
         let run = match self.due(&message).await? {
             Due::Never => return Ok(()),
@@ -170,8 +193,8 @@ impl Worker {
                 Tried::Ended(self.end_or_failure(&run, &message, Failure::of_chunk(poison())).await?)
             }
             Ok(begun) => {
-                if let Begun::Again(name) = begun {
-                    *survived = Some(name);
+                if let Begun::Again(left) = begun {
+                    *marker = Some(left);
                 }
                 self.try_now(run, &message, function_ends_at).await?
             }
@@ -193,8 +216,8 @@ impl Worker {
         }
     }
 
-    /// Leaves a chunk to the tracker that this worker can neither do nor fail: at each of several deliveries it was refused
-    /// what that takes.
+    /// Leaves a chunk to the tracker that this worker can neither do nor fail: several workers were refused what that
+    /// takes.
     async fn give_up(&self, message: ChunkMessage, error: &WorkerError) -> Result<(), WorkerError> {
         let ChunkMessage { run, stage, generation, chunk, .. } = message;
         let reason = truncate(format!("its worker was refused what it needs: {error}"));

@@ -2,7 +2,7 @@
 //!
 //! A failed try of the user's program, or of a third party, counts towards the stage's `retry.attempts`. A fault of the
 //! platform does not: the chunk is sent again with a growing delay, for at most [`PATIENCE_MS`] from the first of
-//! several faults in a row. So an outage of S3 costs time, and not chunks.
+//! several faults in a row, and at least until there were [`LEAST_FAULTS`]. So an outage of S3 costs time, and not chunks.
 
 use fanfold_domain::{Timestamp, message::ChunkMessage, message::PlatformFaults, pipeline::Retry};
 
@@ -17,6 +17,9 @@ const MAX_PAUSE_MS: u64 = 300_000;
 /// How long faults of the platform are borne in a row, in milliseconds: longer than most outages, and far shorter than a
 /// run's usual deadline, so that a person learns of it in time.
 const PATIENCE_MS: u64 = 2 * 60 * 60_000;
+/// Fewer faults than these are borne however long ago the first was: a message may have waited for a worker meanwhile,
+/// behind others or because its receives were throttled, and that is no fault.
+const LEAST_FAULTS: u32 = 8;
 
 /// What becomes of the chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +64,7 @@ pub(crate) fn next(message: &ChunkMessage, vain: &Vain, now: Timestamp, chance: 
 pub(crate) fn after_fault(message: &ChunkMessage, now: Timestamp, chance: u64) -> Option<Again> {
     let faults = one_more(message.platform_faults, now);
     let at = now.plus_ms(doubling_ms(FIRST_PAUSE_MS, MAX_PAUSE_MS, faults.count, chance));
-    let is_borne = at.ms_since(faults.since) < PATIENCE_MS;
+    let is_borne = at.ms_since(faults.since) < PATIENCE_MS || faults.count < LEAST_FAULTS;
     let again = Again { at, failed_tries: message.failed_tries, platform_faults: Some(faults) };
     is_borne.then_some(again)
 }
@@ -172,6 +175,21 @@ mod tests {
         let count = made.len() + 1;
         assert!(reason.starts_with(&format!("{count} attempts within {minutes} min")), "{reason}");
         assert!(reason.ends_with("the last: read of s3://b/k: SlowDown (transient)"), "{reason}");
+    }
+
+    /// A message that waited for hours behind others, or whose receives were throttled, meets with its second fault.
+    #[test]
+    fn a_wait_for_a_worker_is_no_fault() {
+        let since = Timestamp(NOW.0 - 2 * PATIENCE_MS);
+        let waited =
+            |count| ChunkMessage { platform_faults: Some(PlatformFaults { count, since }), ..first() };
+        for count in 1..LEAST_FAULTS - 1 {
+            assert!(
+                matches!(next(&waited(count), &vain(Cause::Platform), NOW, 0), Next::Again(_)),
+                "{count}"
+            );
+        }
+        assert!(matches!(next(&waited(LEAST_FAULTS - 1), &vain(Cause::Platform), NOW, 0), Next::Fail(_)));
     }
 
     #[test]

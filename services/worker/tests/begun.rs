@@ -181,3 +181,16 @@ async fn a_chunk_whose_run_may_not_be_read_is_left_to_the_tracker_with_the_reaso
         told.reason
     );
 }
+
+/// A worker is given the message after receives that reached none, and is refused once.
+#[tokio::test(start_paused = true)]
+async fn receives_that_reached_no_worker_are_no_refusals() {
+    let stack = Stack::new().await;
+    stack.world.faults.refuse(stack.run.id.to_string());
+    for receive_count in [7, 30, 31] {
+        assert!(!stack.deliver("m", receive_count).await, "{receive_count}");
+    }
+    assert_eq!(stack.world.queues.drain(Queue::Completions), []);
+    assert!(stack.deliver("m", 32).await);
+    assert_eq!(stack.world.queues.drain(Queue::Completions).len(), 1);
+}

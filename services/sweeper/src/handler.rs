@@ -8,7 +8,7 @@ use fanfold_domain::{
     pipeline::Depends,
 };
 use fanfold_lifecycle::{
-    LifecycleError, announce, fail, fail_for_good, finish_if_full, follow_root, give_up, read,
+    LifecycleError, announce, fail_as_read, fail_for_good, finish_if_full, follow_root, give_up, read,
 };
 use fanfold_ports::{
     Maps, PortError, Ports, Queue, UnreadableItem,
@@ -159,7 +159,8 @@ impl Sweeper {
             Repair::EndPlanning(count) => {
                 let why = run.trouble_of(None).unwrap_or("the splitter's log tells why");
                 let reason = format!("it could not be planned in {count} further tries: {why}");
-                fail(&self.ports, id, run.generation, &reason).await?;
+                // Stale: a splitter gets on with it at this moment.
+                fail_as_read(&self.ports, &run, &reason).await?;
                 return Ok(());
             }
             Repair::Plan => self.send(Queue::Intake, encode(&Intake::Resume { run: id.clone() })).await?,

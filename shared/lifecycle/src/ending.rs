@@ -5,7 +5,7 @@ use fanfold_domain::{
     message::{FoldMessage, encode, truncate},
     pipeline::SourceChanged,
 };
-use fanfold_ports::{Ports, Queue, queues::Outgoing};
+use fanfold_ports::{Ports, Queue, ledger::Saved, queues::Outgoing};
 
 use crate::{LifecycleError, announce::try_to_announce, change, read};
 
@@ -48,6 +48,24 @@ pub async fn fail_for_good(
     ports.queues.send(Queue::Folds, vec![Outgoing { body: report, delay_s: REPORT_DELAY_S }]).await?;
     fail(ports, id, generation, reason).await?;
     Ok(())
+}
+
+/// Fails a run on the condition that nothing changed it since it was read. For what was read of it: a run that got on
+/// meanwhile is not to fail for that.
+///
+/// # Errors
+/// A read or write failed.
+pub async fn fail_as_read(ports: &Ports, run: &Run, reason: &str) -> Result<Saved, LifecycleError> {
+    let reason = truncate(reason.to_owned());
+    let failed = Run { reason: Some(reason.clone()), ..run.advanced(RunState::Failed, ports.clock.now())? };
+    let saved = ports.ledger.save_run(&failed).await?;
+    if saved == Saved::Now {
+        tracing::info!(run_id = %failed.id, state = %failed.state, reason, "run ended");
+        let failed = Run { revision: failed.revision + 1, ..failed };
+        send_report(ports, &failed).await?;
+        try_to_announce(ports, &failed).await;
+    }
+    Ok(saved)
 }
 
 /// Has the bad records of a failed run written, if it came as far as having chunks and they are not written.

@@ -26,7 +26,7 @@ use thiserror::Error;
 pub use announce::{announce, try_to_announce};
 pub use cache::RunCache;
 pub use completing::{give_up, succeed};
-pub use ending::{cancel, fail, fail_for_good, source_changed, supersede};
+pub use ending::{cancel, fail, fail_as_read, fail_for_good, source_changed, supersede};
 pub use fence::fence_formers;
 pub use marked::unmarked;
 pub use release::{Besides, Release, releases, window};

@@ -7,11 +7,11 @@ use fanfold_domain::{
     message::{FoldMessage, decode},
     pipeline::Pipeline,
 };
-use fanfold_lifecycle::{cancel, follow_root};
+use fanfold_lifecycle::{cancel, fail_as_read, follow_root};
 use fanfold_ports::{
     Ledger, Ports, Queue,
     contract::sample_run,
-    ledger::{Freshness, StageId},
+    ledger::{Freshness, Saved, StageId},
     memory::{MEMORY_EPOCH, MemoryWorld, memory_ports},
 };
 use serde_json::Value;
@@ -189,4 +189,19 @@ async fn so_is_that_of_a_run_that_fails_by_the_sums_of_all_its_stages() {
     ends.follow("s2").await;
     assert_eq!(ends.now().await.state, RunState::Failed);
     assert_eq!(ends.reports(), [60, 0]);
+}
+
+/// Who decides by what it read of a run, as the sweeper does, must not fail one that got on since.
+#[tokio::test]
+async fn a_run_that_changed_since_it_was_read_is_not_failed_for_what_was_read() {
+    let ends = Ends::new().await;
+    let read = ends.now().await;
+    let got_on = Run { updated_at: ends.ports.clock.now().plus_ms(1), ..read.clone() };
+    ends.ports.ledger.save_run(&got_on).await.unwrap();
+    assert_eq!(fail_as_read(&ends.ports, &read, "stuck").await.unwrap(), Saved::Stale);
+    assert_eq!((ends.now().await.state, ends.reports()), (RunState::Running, vec![]));
+    assert_eq!(fail_as_read(&ends.ports, &ends.now().await, "stuck").await.unwrap(), Saved::Now);
+    let run = ends.now().await;
+    assert_eq!((run.state, run.reason.as_deref()), (RunState::Failed, Some("stuck")));
+    assert_eq!((ends.reports(), run.unannounced), (vec![0], vec![]));
 }

@@ -143,10 +143,14 @@ impl Launcher {
     /// Gives a launch to one cluster after the other until one has taken it.
     async fn launch(&self, task: &Task<'_>, mut launch: Launch) -> Result<(), LauncherError> {
         let ItemList { items: clusters, unreadable } = self.kube.fleet.clusters().await?;
-        for UnreadableItem { name, reason, .. } in unreadable {
+        for UnreadableItem { name, reason, .. } in &unreadable {
             tracing::error!(cluster = name, reason, "cluster cannot be read, and is given nothing");
         }
         let mut outages = self.kube.fleet.outages().await?;
+        // Its Job may be there, where it can be neither seen nor deleted.
+        if unreadable.iter().any(|item| launch.cluster.as_ref() == Some(&item.name)) {
+            return self.wait(task, launch, &clusters, &outages).await;
+        }
         loop {
             let now = self.ports.clock.now();
             let left_out: BTreeSet<String> = outages

@@ -268,3 +268,21 @@ async fn an_unreadable_cluster_is_given_nothing_and_the_others_go_on() {
     }
     assert_eq!((stack.jobs("one").len(), stack.jobs("two").len()), (0, 4));
 }
+
+/// The launcher died between the Job and the note of it, and then a newer version wrote the cluster's item.
+#[tokio::test(start_paused = true)]
+async fn a_launch_of_a_cluster_that_cannot_be_read_is_given_to_no_other() {
+    let stack = Stack::with(&[("one", 1)]).await;
+    stack.handle(0).await;
+    let id = StageId::last_of(&stack.run);
+    let launch = stack.world.fleet.launches(&id).await.unwrap().items.remove(0);
+    stack.world.fleet.save_launch(&id, &Launch { is_created: false, ..launch }).await.unwrap();
+    stack.clusters.add("two");
+    stack.world.fleet.put_cluster(&cluster("two", 1)).await.unwrap();
+    stack.world.fleet.spoil_cluster("one", "{}");
+    stack.handle(0).await;
+    assert_eq!((stack.jobs("one").len(), stack.jobs("two").len()), (1, 0));
+    let launch = stack.world.fleet.launches(&id).await.unwrap().items.remove(0);
+    assert_eq!((launch.cluster.as_deref(), launch.generation), (Some("one"), 0));
+    assert_eq!(stack.world.queues.drain(Queue::Launches).len(), 1);
+}

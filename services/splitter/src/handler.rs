@@ -153,6 +153,10 @@ impl Splitter {
     /// run with its reason, and not with the tries in which it could not be planned.
     async fn plan(&self, run: &Run, share: Share) -> Result<(), SplitterError> {
         let run = &self.count_try(run).await?;
+        if run.state != RunState::Planning {
+            // It ended since it was read, and takes no output any more.
+            return Ok(());
+        }
         match self.try_to_plan(run, share).await {
             Err(error) if error.is_final() => {
                 let reason = format!("it cannot be planned: {error}");
@@ -216,10 +220,8 @@ impl Splitter {
                 fan_out.send_plan_step().await?;
                 self.forget_tries(&run).await
             }
-            Ok(Next::GoOn) => {
-                fan_out.go_on_later().await?;
-                self.forget_tries(&run).await
-            }
+            // It gets on by that, so that tries before it count no more.
+            Ok(Next::GoOn) => fan_out.go_on_later().await,
             Err(SplitterError::Plan(PlanError::Port(error))) => Err(error.into()),
             Err(SplitterError::Plan(PlanError::SourceChanged(found))) => {
                 source_changed(&self.ports, &run, run.generation, &found.to_string()).await?;

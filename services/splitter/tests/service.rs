@@ -508,3 +508,26 @@ async fn a_run_that_waits_for_its_plan_step_forgets_its_tries() {
     splitter.handle(&encode(&Intake::Resume { run: run.id.clone() })).await.unwrap();
     assert_eq!((sent_chunks(&world), only_run(&world).await.planning_tries), (vec![0], None));
 }
+
+/// As an earlier version created it, without its output: it is cancelled after the splitter read it.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ended_as_its_planning_began_takes_no_output() {
+    // The splitter's second call is the read by which it counts its try.
+    let world = MemoryWorld::seeded(0, Faults::hold_at(1, 1));
+    let [older, owner] = ["older", "owner"].map(|name| left(&world, name));
+    world.ledger.create_run(&older).await.unwrap();
+    assert!(matches!(world.ledger.create_run_as_owner(&owner).await.unwrap(), CreatedOwner::Now(_)));
+    world.clock.sleep_ms(fanfold_domain::run::TRIES_APART_MS).await;
+    let splitter = splitter_on(&world, world.ports(&Invocation::new("splitter")));
+    let person = world.ports(&Invocation::new("person"));
+    let cancel = async {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        fanfold_lifecycle::cancel(&person, &older.id, older.generation, "enough").await.unwrap()
+    };
+    let resume = encode(&Intake::Resume { run: older.id.clone() });
+    let (planned, cancelled) = tokio::join!(splitter.handle(&resume), cancel);
+    planned.unwrap();
+    assert!(world.faults.released().is_some(), "the splitter was not held");
+    assert_eq!(cancelled.state, RunState::Cancelled);
+    assert_eq!(world.ledger.owner(&owner.output).await.unwrap().unwrap().run, owner.id);
+}

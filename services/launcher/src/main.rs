@@ -14,7 +14,7 @@ use fanfold_runtime::{
         FANFOLD_COMPLETIONS_QUEUE_URL, FANFOLD_LAUNCHES_QUEUE_URL, FANFOLD_LEDGER_TABLE,
         FANFOLD_LEDGER_TABLE_ARN, FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
-    sqs::{Delivery, Receipts, run_batch},
+    sqs::{Delivery, run_batch_delaying},
     step::{Answer, Named, Trigger},
 };
 
@@ -76,14 +76,11 @@ async fn main() -> ExitCode {
                         return Ok(Answer::Item {});
                     }
                 };
-                let receipts = Receipts::of(&event, LONGEST_DELAY_S);
                 let handle = async |message: Delivery| launcher.handle(&message.body).await;
-                let response = run_batch(event, 1, handle).await?;
                 let change = async |queue: String, receipt: String, delay_s| {
                     visibility.change(&queue, &receipt, delay_s).await
                 };
-                receipts.delay(&response, change).await;
-                Ok(Answer::Messages(response))
+                Ok(Answer::Messages(run_batch_delaying(event, LONGEST_DELAY_S, handle, change).await?))
             }
         })
     })

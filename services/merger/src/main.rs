@@ -12,7 +12,7 @@ use fanfold_runtime::{
         FANFOLD_EVENT_BUS, FANFOLD_FOLDS_QUEUE_URL, FANFOLD_INTAKE_QUEUE_URL, FANFOLD_LEDGER_TABLE,
         FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_WORK_BUCKET, Function,
     },
-    sqs::{Delivery, Receipts, SqsEvent, run_batch},
+    sqs::{Delivery, SqsEvent, run_batch_delaying},
 };
 
 struct Config {
@@ -57,14 +57,11 @@ async fn main() -> ExitCode {
             let (merger, visibility) = (merger.clone(), visibility.clone());
             async move {
                 let until = Timestamp(invocation.deadline_at.0.saturating_sub(MARGIN_MS));
-                let receipts = Receipts::of(&event, LONGEST_DELAY_S);
                 let handle = async |message: Delivery| merger.handle_until(&message.body, Some(until)).await;
-                let response = run_batch(event, 1, handle).await?;
                 let change = async |queue: String, receipt: String, delay_s| {
                     visibility.change(&queue, &receipt, delay_s).await
                 };
-                receipts.delay(&response, change).await;
-                Ok(response)
+                Ok(run_batch_delaying(event, LONGEST_DELAY_S, handle, change).await?)
             }
         })
     })

@@ -20,7 +20,7 @@ use fanfold_runtime::{
         FANFOLD_MAP_STATE_MACHINE_ARN, FANFOLD_OUTPUT_BUCKET, FANFOLD_RESULT_PREFIX,
         FANFOLD_S3_WHOLE_CHECKSUM, FANFOLD_SCAN_ALONE_MIB, FANFOLD_WORK_BUCKET, Function,
     },
-    sqs::{Delivery, Receipts, SqsEvent, run_batch},
+    sqs::{Delivery, SqsEvent, run_batch_delaying},
 };
 use fanfold_splitter::{Share, Splitter};
 
@@ -102,14 +102,11 @@ async fn main() -> ExitCode {
             async move {
                 let until = Timestamp(invocation.deadline_at.0.saturating_sub(MARGIN_MS));
                 let share = Share { until: Some(until), strides: Strides::DEFAULT };
-                let receipts = Receipts::of(&event, LONGEST_DELAY_S);
                 let handle = async |message: Delivery| splitter.handle_until(&message.body, share).await;
-                let response = run_batch(event, 1, handle).await?;
                 let change = async |queue: String, receipt: String, delay_s| {
                     visibility.change(&queue, &receipt, delay_s).await
                 };
-                receipts.delay(&response, change).await;
-                Ok(response)
+                Ok(run_batch_delaying(event, LONGEST_DELAY_S, handle, change).await?)
             }
         })
     })

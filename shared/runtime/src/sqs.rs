@@ -159,6 +159,29 @@ impl Receipts {
     }
 }
 
+/// Handles each message on its own, one after another, as [`run_batch`] does. Those that fail come back after a growing
+/// delay of at most `longest_s` seconds ([`Receipts`]), by `change`.
+///
+/// # Errors
+/// The event is not one of SQS's; nothing was handled.
+pub async fn run_batch_delaying<F, E, D, W>(
+    event: SqsEvent,
+    longest_s: u32,
+    handle: impl Fn(Delivery) -> F,
+    change: impl Fn(String, String, u32) -> D,
+) -> Result<SqsBatchResponse, InvalidBatch>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<Error>,
+    D: Future<Output = Result<(), W>>,
+    W: Display,
+{
+    let receipts = Receipts::of(&event, longest_s);
+    let response = run_batch(event, 1, handle).await?;
+    receipts.delay(&response, change).await;
+    Ok(response)
+}
+
 /// The delay of a message that was delivered so often: growing, bounded, and of each message another within a quarter
 /// around it, since messages that failed together would otherwise come back together.
 fn delay_s(receive_count: u32, id: &str, longest_s: u32) -> u32 {

@@ -517,7 +517,7 @@ async fn a_run_that_ended_as_its_planning_began_takes_no_output() {
     let [older, owner] = ["older", "owner"].map(|name| left(&world, name));
     world.ledger.create_run(&older).await.unwrap();
     assert!(matches!(world.ledger.create_run_as_owner(&owner).await.unwrap(), CreatedOwner::Now(_)));
-    world.clock.sleep_ms(fanfold_domain::run::TRIES_APART_MS).await;
+    world.clock.sleep_ms(fanfold_domain::tries::TRIES_APART_MS).await;
     let splitter = splitter_on(&world, world.ports(&Invocation::new("splitter")));
     let person = world.ports(&Invocation::new("person"));
     let cancel = async {

@@ -1,6 +1,6 @@
 //! What a run needs that is not settled: pure.
 
-use fanfold_domain::{Cleaning, PLAN, Report, Run, RunState, Timestamp, run::TRIES_APART_MS};
+use fanfold_domain::{Cleaning, PLAN, Report, Run, RunState, Timestamp, tries::TRIES_APART_MS};
 
 /// Longer than a splitter may take, with its redelivery.
 const PLANNING_MS: u64 = TRIES_APART_MS;

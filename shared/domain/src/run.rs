@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    Announcement, ByteRange, ChunkIndex, Epoch, Generation, Grouping, ObjectName, PLAN, RunId, SCAN, Scan,
-    Sequencer, SourcePin, Sums, TickTime,
+    Announcement, ByteRange, ChunkIndex, Cleaning, Epoch, Generation, Grouping, ObjectName, PLAN, Report,
+    RunId, SCAN, Scan, Sequencer, SourcePin, Sums, TickTime, Tries, Trouble,
     key::StageKeys,
-    message::truncate,
     pipeline::{Pipeline, Stage},
 };
 
@@ -223,59 +222,6 @@ pub struct Run {
     pub deadline_at: Timestamp,
 }
 
-/// How far the list of bad records of a failed run is. It is made once, by whoever is asked first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Report {
-    /// It is not known to be written; whoever failed the run asked for it, or died before that.
-    #[default]
-    Due,
-    /// The sweeper asked for it, last at this time.
-    Asked(Timestamp),
-    /// It is written, as far as there is any to be.
-    Done,
-    /// It failed at every try.
-    GivenUp,
-}
-
-/// How far the removal of an ended run's work objects is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cleaning {
-    /// Nothing was removed: as far as they have not expired, all are there.
-    #[default]
-    NotBegun,
-    /// It was asked for, last at this time. From now on the run cannot be redriven.
-    Asked(Timestamp),
-    /// Nothing of it is left.
-    Done(Timestamp),
-    /// It failed at every try; what is left expires by the work bucket's rules.
-    GivenUp(Timestamp),
-}
-
-/// Tries at planning a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tries {
-    /// How many, of those that began at least [`TRIES_APART_MS`] after the one that was counted before: an outage of
-    /// seconds may see several deliveries of one message.
-    pub count: u32,
-    /// When the last of them began.
-    pub counted_at: Timestamp,
-}
-
-/// How long after a counted try at planning a further one counts. Longer than a splitter may take.
-pub const TRIES_APART_MS: u64 = 10 * 60_000;
-
-/// What kept a run from being planned, or a stage from being begun, though a further try may mend it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
-    /// The stage that was to begin; none where the run was to be planned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stage: Option<String>,
-    /// What the try met with.
-    pub error: String,
-}
-
 /// The chunks that the Map of a stage left undone, on their way by the queue of chunks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settling {
@@ -379,62 +325,9 @@ impl Run {
         true
     }
 
-    /// The run with a try at planning counted that begins now. `None` if the one counted before began a short time ago.
-    /// Counting begins anew once the run got on: only tries without any progress add up.
-    pub fn counting_try(&self, now: Timestamp) -> Option<Self> {
-        let before = self.planning_tries.filter(|tries| tries.counted_at > self.updated_at);
-        let last = before.map_or(self.updated_at, |tries| tries.counted_at);
-        let count = before.map_or(0, |tries| tries.count) + 1;
-        let is_apart = now.ms_since(last) >= TRIES_APART_MS;
-        is_apart.then(|| Self { planning_tries: Some(Tries { count, counted_at: now }), ..self.clone() })
-    }
-
-    /// The run with what a try at planning it, or at beginning a stage of it, met with. `None` if that stands there.
-    pub fn noting_trouble(&self, stage: Option<&str>, error: &str) -> Option<Self> {
-        let trouble = Trouble { stage: stage.map(str::to_owned), error: truncate(error.to_owned()) };
-        if self.troubles.contains(&trouble) {
-            return None;
-        }
-        let mut run = self.clone();
-        run.troubles.retain(|other| other.stage != trouble.stage);
-        run.troubles.push(trouble);
-        Some(run)
-    }
-
-    /// What last kept the run from being planned, or a stage from being begun.
-    pub fn trouble_of(&self, stage: Option<&str>) -> Option<&str> {
-        let trouble = self.troubles.iter().find(|trouble| trouble.stage.as_deref() == stage);
-        trouble.map(|trouble| trouble.error.as_str())
-    }
-
-    /// When it last got on, was tried, or was sent again what it waits for.
-    pub fn stirred_at(&self) -> Timestamp {
-        let tried_at = self.planning_tries.map(|tries| tries.counted_at);
-        self.updated_at.max(self.repaired_at.unwrap_or_default()).max(tried_at.unwrap_or_default())
-    }
-
     /// Whether a stage that waits for all of another was begun.
     pub fn has_begun(&self, stage: &str) -> bool {
         self.begun_stages.iter().any(|begun| begun == stage)
-    }
-
-    /// Whether its pipeline wants its work objects removed, and they were not yet.
-    pub fn is_to_be_cleaned(&self) -> bool {
-        let is_over = matches!(self.cleaning, Cleaning::Done(_) | Cleaning::GivenUp(_));
-        self.state.has_ended() && !is_over && self.pipeline.cleanup.applies_to(self.state)
-    }
-
-    /// Whether it failed with chunks, and the list of their bad records is not known to be written.
-    pub fn is_report_due(&self) -> bool {
-        let is_over = matches!(self.report, Report::Done | Report::GivenUp);
-        self.state == RunState::Failed && self.plan.is_some() && !is_over
-    }
-
-    /// Whether nothing is left to be done about it: it ended, that was announced, its bad records are listed if it failed,
-    /// and it is cleaned if it is to be.
-    pub fn is_settled(&self) -> bool {
-        let is_left = self.is_to_be_cleaned() || self.is_report_due();
-        self.state.has_ended() && self.unannounced.is_empty() && !is_left
     }
 
     /// What the first stage reads: the source, or the list that stands for it.

@@ -136,16 +136,23 @@ pub async fn go_on_listing(
         let Written::Stored(stored) = writer.create(Condition::Always).await? else {
             return Err(unfinished(&lines).into());
         };
-        let end = End { lines: lines.key, etag: stored.etag, after, is_last };
-        let body = serde_json::to_vec(&end).expect("it has only JSON's types");
-        // Whoever was first has listed this leg: its end is read next.
-        let name = beside(to, &format!("{number:05}"));
-        if objects.put(&name, Bytes::from(body), Condition::Absent, &Metadata::new()).await?
-            == Written::Conflict
-        {
-            // Perhaps nothing was created. To list the leg again here would write its lines under the same name.
-            return Err(unfinished(&name).into());
-        }
+        create_end(objects, to, number, End { lines: lines.key, etag: stored.etag, after, is_last }).await?;
+    }
+}
+
+/// Creates the end of a leg, or finds that another splitter listed this leg first: its end is read next.
+async fn create_end(
+    objects: &dyn Objects,
+    to: &ObjectName,
+    number: usize,
+    end: End,
+) -> Result<(), PlanError> {
+    let name = beside(to, &format!("{number:05}"));
+    let body = serde_json::to_vec(&end).expect("it has only JSON's types");
+    match objects.put(&name, Bytes::from(body), Condition::Absent, &Metadata::new()).await? {
+        Written::Stored(_) | Written::Refused => Ok(()),
+        // Perhaps nothing was created. To list the leg again here would write its lines under the same name.
+        Written::Conflict => Err(unfinished(&name).into()),
     }
 }
 
